@@ -1,1 +1,142 @@
-//! Under construction.
+//! Sandboxes on this host: their creation, their life, and talking to them.
+//!
+//! There is no daemon. The state directory ([`Home`]) is the truth; each sandbox has one
+//! supervisor process ([`supervise`]) that owns its microVM and holds the lock that makes it
+//! live; whoever uses a sandbox ([`Sandbox`]) talks to its supervisor over a Unix socket.
+//!
+//! The main path: [`Runtime::create`] → `launch` (resolve, start a supervisor) →
+//! `supervisor::creation` (folder, disk, microVM, agent) → [`Sandbox::start`] → `client`
+//! (one stream of `mvm-wire` per operation).
+
+#![forbid(unsafe_code)]
+
+mod client;
+mod command;
+mod control;
+mod disk;
+pub mod doctor;
+mod durable;
+mod home;
+mod launch;
+mod lease;
+mod logs;
+mod record;
+mod registry;
+mod sandbox;
+pub mod setup;
+mod socket;
+mod supervisor;
+
+use std::path::PathBuf;
+
+use mvm_contract::SandboxSpec;
+
+pub use client::{
+    AgentFailure, ClientError, ExitStatus, FileEntry, FileKind, FileReader, FileStatus,
+    OutputStream, Process, ProcessEvent, ProcessExit, ProcessInput, ProcessSummary,
+    TransferProgress, TransferSummary, WriteOptions,
+};
+pub use command::{Command, CommandDefaults, DEFAULT_GRACE};
+pub use disk::DiskError;
+pub use home::{Home, HomeError, MVM_HOME};
+pub use launch::{CreateError, LaunchError};
+pub use lease::causes;
+pub use logs::{LogReader, LogSource};
+pub use mvm_image::Progress;
+pub use record::{Ownership, RecordError, SandboxRecord};
+pub use registry::{RegistryError, UnreadableSandbox};
+pub use sandbox::{CommandResult, DEFAULT_OUTPUT_LIMIT, EndError, Ended, Sandbox};
+pub use supervisor::supervise;
+
+/// The environment variable that names the program whose `supervise` subcommand is a supervisor.
+pub const SUPERVISOR_VARIABLE: &str = "MVM_SUPERVISOR";
+
+/// The runtime over one state directory. Cheap to clone; holds nothing open.
+#[derive(Debug, Clone)]
+pub struct Runtime {
+    home: Home,
+    supervisor: SupervisorProgram,
+    boot_console: bool,
+}
+
+/// How a supervisor process is started: a program that calls [`supervise`] first thing.
+#[derive(Debug, Clone)]
+pub struct SupervisorProgram {
+    /// The program.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub arguments: Vec<String>,
+}
+
+impl SupervisorProgram {
+    /// `mvmctl supervise`, `mvmctl` being what [`SUPERVISOR_VARIABLE`] names, or the one on the
+    /// `PATH`.
+    #[must_use]
+    pub fn installed() -> Self {
+        let program = std::env::var_os(SUPERVISOR_VARIABLE).filter(|name| !name.is_empty());
+        Self {
+            program: program.map_or_else(|| PathBuf::from("mvmctl"), PathBuf::from),
+            arguments: vec!["supervise".to_owned()],
+        }
+    }
+}
+
+impl Runtime {
+    /// The runtime over the state directory that the environment names ([`Home::locate`]).
+    pub fn from_environment(supervisor: SupervisorProgram) -> Result<Self, HomeError> {
+        Ok(Self::new(Home::open(Home::locate()?)?, supervisor))
+    }
+
+    /// The runtime over a state directory.
+    #[must_use]
+    pub fn new(home: Home, supervisor: SupervisorProgram) -> Self {
+        Self {
+            home,
+            supervisor,
+            boot_console: false,
+        }
+    }
+
+    /// Keep the kernel's boot messages of new sandboxes in their `console.log` (slower).
+    #[must_use]
+    pub fn with_boot_console(mut self, keep: bool) -> Self {
+        self.boot_console = keep;
+        self
+    }
+
+    /// The state directory.
+    #[must_use]
+    pub fn home(&self) -> &Home {
+        &self.home
+    }
+
+    /// Creates a sandbox; returns when its agent answers. It is destroyed when the returned value
+    /// is dropped or this process ends, unless it is [detached](Sandbox::detach).
+    pub async fn create(
+        &self,
+        spec: &SandboxSpec,
+        progress: &(dyn Progress + Sync),
+    ) -> Result<Sandbox, CreateError> {
+        let (record, lease) = launch::launch(self, spec, progress).await?;
+        Ok(Sandbox::leased(self.clone(), record, lease))
+    }
+
+    /// The sandbox of a name or identifier. Its owner and end stay what they are.
+    pub fn connect(&self, sandbox: &str) -> Result<Sandbox, RegistryError> {
+        Ok(Sandbox::found(
+            self.clone(),
+            registry::find(&self.home, sandbox)?,
+        ))
+    }
+
+    /// Every sandbox, the oldest first. What dead processes left is cleared on the way.
+    pub fn list(&self) -> Result<Vec<Result<SandboxRecord, UnreadableSandbox>>, RegistryError> {
+        registry::list(&self.home)
+    }
+
+    /// Removes a sandbox whose record cannot be read and that nobody holds.
+    pub fn remove_unreadable(&self, sandbox: &str) -> Result<bool, RegistryError> {
+        let id = registry::resolve(&self.home, sandbox)?;
+        registry::remove_dead(&self.home, &id)
+    }
+}

@@ -1,1 +1,223 @@
-//! Under construction.
+//! Run code in local microVMs.
+//!
+//! ```no_run
+//! use mvm::{Command, Sandbox};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), mvm::Error> {
+//! let sandbox = Sandbox::builder().memory_mib(512).create().await?;
+//! let result = sandbox.run(&Command::new(["python3", "-c", "print(6*7)"])).await?;
+//! assert_eq!(result.stdout, b"42\n");
+//! sandbox.destroy().await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A [`Sandbox`] is one microVM with its state. It lives as long as the value: dropping it, or the
+//! death of this process, however it comes, destroys it, unless it is
+//! [detached](Sandbox::detach). A command that exits with a non-zero code is a result, not an
+//! error; [`Check::check`] makes it one.
+//!
+//! The host must have been prepared once with `mvmctl setup`, and `mvmctl` must be on the `PATH`
+//! or named by the environment variable `MVM_SUPERVISOR`: each sandbox is owned by a supervisor
+//! process of its own.
+
+#![forbid(unsafe_code)]
+
+mod builder;
+mod error;
+
+pub use builder::SandboxBuilder;
+pub use error::{Check, CommandFailed, Error};
+pub use mvm_contract::{
+    Coded, ErrorCode, LifecycleState, Resources, SandboxId, SandboxName, SandboxSpec,
+};
+pub use mvm_runtime::{
+    Command, CommandResult, Ended, ExitStatus, FileEntry, FileKind, FileReader, FileStatus, Home,
+    OutputStream, Ownership, Process, ProcessEvent, ProcessExit, ProcessInput, ProcessSummary,
+    Progress, SandboxRecord, TransferProgress, TransferSummary, WriteOptions,
+};
+
+use std::{ffi::OsStr, path::Path, time::Duration};
+
+use mvm_runtime::{Runtime, SupervisorProgram};
+use tokio::io::AsyncRead;
+
+/// A sandbox: one microVM with its state.
+#[derive(Debug)]
+pub struct Sandbox(mvm_runtime::Sandbox);
+
+impl Sandbox {
+    /// Creates a sandbox from the default image, with the default resources.
+    pub async fn create() -> Result<Self, Error> {
+        Self::builder().create().await
+    }
+
+    /// Describes a sandbox before it is created.
+    #[must_use]
+    pub fn builder() -> SandboxBuilder {
+        SandboxBuilder::new()
+    }
+
+    /// The sandbox of a name or identifier. Its owner and end stay what they are: dropping this
+    /// value does not destroy it.
+    pub fn connect(sandbox: &str) -> Result<Self, Error> {
+        Ok(Self(local_runtime()?.connect(sandbox)?))
+    }
+
+    /// What is recorded of every sandbox whose record can be read, the oldest first.
+    pub fn list() -> Result<Vec<SandboxRecord>, Error> {
+        Ok(local_runtime()?
+            .list()?
+            .into_iter()
+            .filter_map(Result::ok)
+            .collect())
+    }
+
+    /// Its identifier.
+    #[must_use]
+    pub fn id(&self) -> &SandboxId {
+        self.0.id()
+    }
+
+    /// What was recorded of it when this value was made.
+    #[must_use]
+    pub fn record(&self) -> &SandboxRecord {
+        self.0.record()
+    }
+
+    /// Runs a command to its end and collects what it writes, up to 16 MiB of each stream.
+    pub async fn run(&self, command: &Command) -> Result<CommandResult, Error> {
+        Ok(self.0.run(command).await?)
+    }
+
+    /// Runs a command with these bytes on its standard input.
+    pub async fn run_with_input(
+        &self,
+        command: &Command,
+        input: &[u8],
+    ) -> Result<CommandResult, Error> {
+        Ok(self.0.run_with_input(command, input).await?)
+    }
+
+    /// Starts a command, to be followed by its events.
+    pub async fn start(&self, command: &Command) -> Result<Process, Error> {
+        Ok(self.0.start(command).await?)
+    }
+
+    /// Attaches to a process by its number and replays its output from its beginning, or from
+    /// where it is still kept: what is lost comes as [`ProcessEvent::Gap`].
+    pub async fn attach(&self, process_id: u64) -> Result<Process, Error> {
+        Ok(self.0.attach(process_id, 0, 0, false).await?)
+    }
+
+    /// The processes that were started in it and are remembered.
+    pub async fn processes(&self) -> Result<Vec<ProcessSummary>, Error> {
+        Ok(self.0.processes().await?)
+    }
+
+    /// Signals a process by its number, with its whole group.
+    pub async fn signal(&self, process_id: u64, signal: u8) -> Result<(), Error> {
+        Ok(self.0.signal(process_id, signal, true).await?)
+    }
+
+    /// Reads a whole file into memory.
+    pub async fn read_file(&self, path: impl AsRef<OsStr>) -> Result<Vec<u8>, Error> {
+        Ok(self.0.read_file(path).await?)
+    }
+
+    /// Opens a file to read it piece by piece.
+    pub async fn open_file(&self, path: impl AsRef<OsStr>) -> Result<FileReader, Error> {
+        Ok(self.0.open_file(path).await?)
+    }
+
+    /// Writes a file, which appears as a whole or not at all.
+    pub async fn write_file(
+        &self,
+        path: impl AsRef<OsStr>,
+        content: impl AsRef<[u8]>,
+    ) -> Result<(), Error> {
+        let mut content = content.as_ref();
+        self.0
+            .write_file(path, &mut content, &WriteOptions::default())
+            .await?;
+        Ok(())
+    }
+
+    /// Writes a file from a stream, and tells its size.
+    pub async fn write_file_from(
+        &self,
+        path: impl AsRef<OsStr>,
+        content: &mut (impl AsyncRead + Unpin),
+        options: &WriteOptions,
+    ) -> Result<u64, Error> {
+        Ok(self.0.write_file(path, content, options).await?)
+    }
+
+    /// Lists a directory by name.
+    pub async fn list_directory(&self, path: impl AsRef<OsStr>) -> Result<Vec<FileEntry>, Error> {
+        Ok(self.0.list_directory(path).await?)
+    }
+
+    /// What a path is; a symlink itself, not what it leads to.
+    pub async fn stat(&self, path: impl AsRef<OsStr>) -> Result<FileStatus, Error> {
+        Ok(self.0.stat(path, false).await?)
+    }
+
+    /// Makes a directory with its missing parents; one that is there is no error.
+    pub async fn make_directory(&self, path: impl AsRef<OsStr>) -> Result<(), Error> {
+        Ok(self.0.make_directory(path, None, true).await?)
+    }
+
+    /// Removes a file, an empty directory, or with `recursive` a directory with all in it.
+    pub async fn remove(&self, path: impl AsRef<OsStr>, recursive: bool) -> Result<(), Error> {
+        Ok(self.0.remove(path, recursive).await?)
+    }
+
+    /// Renames a path; what is at `to` is replaced.
+    pub async fn rename(
+        &self,
+        from: impl AsRef<OsStr>,
+        to: impl AsRef<OsStr>,
+    ) -> Result<(), Error> {
+        Ok(self.0.rename(from, to).await?)
+    }
+
+    /// Copies a file or directory of the host to exactly `path`; missing parents are made.
+    pub async fn upload(
+        &self,
+        source: impl AsRef<Path>,
+        path: impl AsRef<OsStr>,
+    ) -> Result<TransferSummary, Error> {
+        Ok(self.0.upload(source.as_ref(), path, &mut ()).await?)
+    }
+
+    /// Copies a file or directory of the sandbox to exactly `target` of the host. Nothing is
+    /// written outside `target`, whatever the guest sends.
+    pub async fn download(
+        &self,
+        path: impl AsRef<OsStr>,
+        target: impl AsRef<Path>,
+    ) -> Result<TransferSummary, Error> {
+        Ok(self.0.download(path, target.as_ref(), &mut ()).await?)
+    }
+
+    /// Ends the guest in order; its disk and logs are kept until it is destroyed.
+    pub async fn stop(&self, grace: Duration) -> Result<Ended, Error> {
+        Ok(self.0.stop(grace).await?)
+    }
+
+    /// Destroys it with all it has; returns when it is gone.
+    pub async fn destroy(self) -> Result<Ended, Error> {
+        Ok(self.0.destroy().await?)
+    }
+
+    /// Lets it outlive this process; from then on only `destroy` or its time to live ends it.
+    pub async fn detach(self) -> Result<SandboxId, Error> {
+        Ok(self.0.detach().await?)
+    }
+}
+
+fn local_runtime() -> Result<Runtime, Error> {
+    Ok(Runtime::from_environment(SupervisorProgram::installed())?)
+}

@@ -165,6 +165,11 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
         self.stream.close().await.map_err(WriteError::Io)
     }
 
+    /// The stream; every frame sent is in it.
+    pub fn into_stream(self) -> W {
+        self.stream
+    }
+
     async fn write_out(&mut self) -> Result<(), WriteError> {
         self.stream
             .write_all(&self.buffer)

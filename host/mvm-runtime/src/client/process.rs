@@ -1,0 +1,396 @@
+//! Processes of a sandbox, from the outside.
+
+use std::{path::Path, time::Duration};
+
+use mvm_contract::exit_status;
+use mvm_wire::{
+    AttachProcess, EndOfData, ForgetProcess, Frame, FrameKind, Input, ListProcesses, Operation,
+    Reply, ResizeTerminal, SendSignal, SignalProcess, StartProcess, TerminalSize,
+    frame::MAX_DATA_BYTES,
+    reply,
+    session::{FrameReader, FrameWriter},
+};
+use prost::Message as _;
+use serde::Serialize;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio_util::compat::Compat;
+
+use super::{AgentStream, ClientError};
+
+/// Which output of a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OutputStream {
+    /// Standard output, or the terminal.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ExitStatus {
+    /// It exited with this code.
+    Code(u8),
+    /// It was killed by this signal.
+    Signal(u8),
+}
+
+/// How a process ended, and what it took.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct ProcessExit {
+    /// How it ended.
+    pub status: ExitStatus,
+    /// Whether it was ended because its timeout passed.
+    pub timed_out: bool,
+    /// From its start to its end, by the guest's monotonic clock.
+    pub duration: Duration,
+    /// Processor time, of it and the children it waited for.
+    pub cpu_time: Duration,
+    /// Largest resident set, bytes.
+    pub peak_memory_bytes: u64,
+}
+
+impl ProcessExit {
+    /// The exit code of a program that passes this end on: the process's own, 128 + N for a
+    /// signal, 124 for a timeout.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self.status {
+            _ if self.timed_out => exit_status::TIMED_OUT,
+            ExitStatus::Code(code) => code,
+            ExitStatus::Signal(signal) => exit_status::SIGNAL_BASE.saturating_add(signal),
+        }
+    }
+}
+
+/// Something that happened to a process.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum ProcessEvent<'a> {
+    /// It wrote these bytes.
+    Output {
+        /// Where.
+        stream: OutputStream,
+        /// Offset of the first byte since the process began to write there.
+        offset: u64,
+        /// What.
+        bytes: &'a [u8],
+    },
+    /// Output from `from` up to `to` was lost while nobody read it.
+    Gap {
+        /// Where.
+        stream: OutputStream,
+        /// First byte lost.
+        from: u64,
+        /// First byte not lost.
+        to: u64,
+    },
+    /// It ended, and all its output has come before.
+    Exited(ProcessExit),
+}
+
+/// A process that was started or attached to. Dropping it kills the process unless it was
+/// started detached.
+#[derive(Debug)]
+pub struct Process {
+    process_id: u64,
+    pid: u32,
+    reader: FrameReader<Compat<OwnedReadHalf>>,
+    input: Option<ProcessInput>,
+    output_offset: u64,
+    error_offset: u64,
+    exited: bool,
+}
+
+impl Process {
+    /// The number to attach to it by.
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.process_id
+    }
+
+    /// Its process identifier in the guest.
+    #[must_use]
+    pub fn guest_pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// The way to its standard input, terminal and signals; it can be taken once, so that
+    /// writing and reading can go on at the same time.
+    pub fn take_input(&mut self) -> Option<ProcessInput> {
+        self.input.take()
+    }
+
+    /// What happens next; `None` after the exit. Cancel-safe.
+    pub async fn next_event(&mut self) -> Result<Option<ProcessEvent<'_>>, ClientError> {
+        if self.exited {
+            return Ok(None);
+        }
+        let frame = self.reader.next().await.map_err(ClientError::Receive)?;
+        let Frame { kind, payload } = frame.ok_or(ClientError::HungUp)?;
+        let (stream, next_offset) = match kind {
+            FrameKind::Data => (OutputStream::Stdout, &mut self.output_offset),
+            FrameKind::ErrorData => (OutputStream::Stderr, &mut self.error_offset),
+            FrameKind::Message => {
+                let event = match decode(payload)? {
+                    reply::Kind::OutputGap(gap) => {
+                        let error = gap.stream() == mvm_wire::OutputStream::Error;
+                        let (stream, next_offset) = if error {
+                            (OutputStream::Stderr, &mut self.error_offset)
+                        } else {
+                            (OutputStream::Stdout, &mut self.output_offset)
+                        };
+                        *next_offset = gap.to;
+                        ProcessEvent::Gap {
+                            stream,
+                            from: gap.from,
+                            to: gap.to,
+                        }
+                    }
+                    reply::Kind::ProcessExited(exited) => {
+                        self.exited = true;
+                        ProcessEvent::Exited(exit(&exited)?)
+                    }
+                    reply::Kind::Failure(failure) => {
+                        return Err(ClientError::Agent(failure.into()));
+                    }
+                    _ => {
+                        return Err(ClientError::UnexpectedReply {
+                            expected: "a process event",
+                        });
+                    }
+                };
+                return Ok(Some(event));
+            }
+        };
+        let offset = *next_offset;
+        *next_offset = offset.saturating_add(payload.len() as u64);
+        Ok(Some(ProcessEvent::Output {
+            stream,
+            offset,
+            bytes: payload,
+        }))
+    }
+
+    async fn begin(mut stream: AgentStream) -> Result<Self, ClientError> {
+        let first: Option<Reply> = stream
+            .reader
+            .next_message()
+            .await
+            .map_err(ClientError::Receive)?;
+        match first.ok_or(ClientError::HungUp)?.kind {
+            Some(reply::Kind::ProcessStarted(started)) => Ok(Self {
+                process_id: started.process_id,
+                pid: started.pid,
+                reader: stream.reader,
+                input: Some(ProcessInput {
+                    writer: Some(stream.writer),
+                }),
+                output_offset: started.output_offset,
+                error_offset: started.error_offset,
+                exited: false,
+            }),
+            Some(reply::Kind::Failure(failure)) => Err(ClientError::Agent(failure.into())),
+            _ => Err(ClientError::UnexpectedReply {
+                expected: "the start of a process",
+            }),
+        }
+    }
+}
+
+/// The way to a process's standard input, terminal and signals. Dropping it leaves standard
+/// input open and the process alone; [`close`](Self::close) says end-of-file.
+#[derive(Debug)]
+pub struct ProcessInput {
+    /// Present until dropped.
+    writer: Option<FrameWriter<Compat<OwnedWriteHalf>>>,
+}
+
+impl Drop for ProcessInput {
+    fn drop(&mut self) {
+        // Shutting this direction down would say that the client is gone, and kill the process.
+        if let Some(writer) = self.writer.take() {
+            writer.into_stream().into_inner().forget();
+        }
+    }
+}
+
+impl ProcessInput {
+    /// Sends bytes to standard input or the terminal; waits while the process does not read.
+    pub async fn write(&mut self, bytes: &[u8]) -> Result<(), ClientError> {
+        let writer = self.writer.as_mut().ok_or(ClientError::HungUp)?;
+        for chunk in bytes.chunks(MAX_DATA_BYTES) {
+            writer
+                .data(FrameKind::Data, chunk)
+                .await
+                .map_err(ClientError::Send)?;
+        }
+        Ok(())
+    }
+
+    /// Closes standard input; on a terminal, sends end-of-file.
+    pub async fn close(&mut self) -> Result<(), ClientError> {
+        self.say(EndOfData {}.into()).await
+    }
+
+    /// Sends a signal (1 to 64) to the process group, or to a terminal's foreground group.
+    pub async fn signal(&mut self, signal: u8) -> Result<(), ClientError> {
+        self.say(
+            SendSignal {
+                signal: u32::from(signal),
+            }
+            .into(),
+        )
+        .await
+    }
+
+    /// Tells the terminal its new size in character cells.
+    pub async fn resize(&mut self, columns: u16, rows: u16) -> Result<(), ClientError> {
+        let size = TerminalSize {
+            columns: u32::from(columns),
+            rows: u32::from(rows),
+        };
+        self.say(ResizeTerminal { size }.into()).await
+    }
+
+    async fn say(&mut self, input: Input) -> Result<(), ClientError> {
+        let writer = self.writer.as_mut().ok_or(ClientError::HungUp)?;
+        writer.message(&input).await.map_err(ClientError::Send)
+    }
+}
+
+/// A process the sandbox knows.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ProcessSummary {
+    /// The number to attach to it by.
+    pub id: u64,
+    /// Its process identifier in the guest.
+    pub pid: u32,
+    /// Program and arguments; bytes that are not UTF-8 are replaced.
+    pub arguments: Vec<String>,
+    /// When it started, milliseconds since the Unix epoch by the guest's clock.
+    pub started_at_ms: u64,
+    /// Whether it outlives its client.
+    pub detached: bool,
+    /// How it ended; absent while it runs.
+    pub exit: Option<ProcessExit>,
+}
+
+pub(crate) async fn start(
+    folder: &Path,
+    id: &str,
+    request: StartProcess,
+) -> Result<Process, ClientError> {
+    if request.arguments.is_empty() {
+        return Err(ClientError::NoCommand);
+    }
+    let operation = Operation::StartProcess(request);
+    Process::begin(AgentStream::open(folder, id, operation).await?).await
+}
+
+pub(crate) async fn attach(
+    folder: &Path,
+    id: &str,
+    request: AttachProcess,
+) -> Result<Process, ClientError> {
+    let operation = Operation::AttachProcess(request);
+    Process::begin(AgentStream::open(folder, id, operation).await?).await
+}
+
+pub(crate) async fn list_processes(
+    folder: &Path,
+    id: &str,
+) -> Result<Vec<ProcessSummary>, ClientError> {
+    let operation = Operation::ListProcesses(ListProcesses {});
+    let mut stream = AgentStream::open(folder, id, operation).await?;
+    let reply::Kind::ProcessList(list) = one_reply(&mut stream).await? else {
+        return Err(ClientError::UnexpectedReply {
+            expected: "a list of processes",
+        });
+    };
+    let summary = |process: mvm_wire::ProcessSummary| {
+        let text = |argument: &Vec<u8>| String::from_utf8_lossy(argument).into_owned();
+        Ok(ProcessSummary {
+            id: process.process_id,
+            pid: process.pid,
+            arguments: process.arguments.iter().map(text).collect(),
+            started_at_ms: process.started_nanoseconds / 1_000_000,
+            detached: process.detached,
+            exit: process.exited.as_ref().map(exit).transpose()?,
+        })
+    };
+    list.processes.into_iter().map(summary).collect()
+}
+
+pub(crate) async fn signal(
+    folder: &Path,
+    id: &str,
+    request: SignalProcess,
+) -> Result<(), ClientError> {
+    done(folder, id, Operation::SignalProcess(request)).await
+}
+
+pub(crate) async fn forget(folder: &Path, id: &str, process_id: u64) -> Result<(), ClientError> {
+    done(
+        folder,
+        id,
+        Operation::ForgetProcess(ForgetProcess { process_id }),
+    )
+    .await
+}
+
+/// Sends an operation whose only answer is `Done`.
+pub(crate) async fn done(folder: &Path, id: &str, operation: Operation) -> Result<(), ClientError> {
+    let mut stream = AgentStream::open(folder, id, operation).await?;
+    match one_reply(&mut stream).await? {
+        reply::Kind::Done(_) => Ok(()),
+        _ => Err(ClientError::UnexpectedReply {
+            expected: "an acknowledgement",
+        }),
+    }
+}
+
+/// The next message of a stream, a failure turned into an error.
+pub(crate) async fn one_reply(stream: &mut AgentStream) -> Result<reply::Kind, ClientError> {
+    let reply: Option<Reply> = stream
+        .reader
+        .next_message()
+        .await
+        .map_err(ClientError::Receive)?;
+    known(reply.ok_or(ClientError::HungUp)?)
+}
+
+/// Decodes a message frame, a failure turned into an error.
+pub(crate) fn decode(payload: &[u8]) -> Result<reply::Kind, ClientError> {
+    let reply = Reply::decode(payload).map_err(mvm_wire::session::ReadError::Message);
+    known(reply.map_err(ClientError::Receive)?)
+}
+
+fn known(reply: Reply) -> Result<reply::Kind, ClientError> {
+    match reply.kind {
+        Some(reply::Kind::Failure(failure)) => Err(ClientError::Agent(failure.into())),
+        Some(kind) => Ok(kind),
+        None => Err(ClientError::UnexpectedReply {
+            expected: "a known reply",
+        }),
+    }
+}
+
+fn exit(exited: &mvm_wire::ProcessExited) -> Result<ProcessExit, ClientError> {
+    let byte = |number: u32| u8::try_from(number).ok();
+    let status = match exited.status {
+        Some(mvm_wire::ExitStatus::Code(code)) => byte(code).map(ExitStatus::Code),
+        Some(mvm_wire::ExitStatus::Signal(signal)) => byte(signal).map(ExitStatus::Signal),
+        None => None,
+    };
+    Ok(ProcessExit {
+        status: status.ok_or(ClientError::UnexpectedReply {
+            expected: "an exit status",
+        })?,
+        timed_out: exited.timed_out,
+        duration: Duration::from_micros(exited.duration_microseconds),
+        cpu_time: Duration::from_micros(exited.cpu_microseconds),
+        peak_memory_bytes: exited.peak_memory_kib.saturating_mul(1024),
+    })
+}

@@ -1,0 +1,224 @@
+//! Where a tree from a guest is written on the host.
+//!
+//! Every path below the target is opened with `openat2(2)` and `RESOLVE_BENEATH |
+//! RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS`: a symlink that the guest sent, or that lay in
+//! the target before, is never followed.
+
+use std::{
+    fs::File,
+    io::{self, Write as _},
+    os::{fd::OwnedFd, unix::ffi::OsStrExt as _},
+    path::{Path, PathBuf},
+};
+
+use mvm_wire::{FileKind, TreeEntry};
+use rustix::{
+    fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, Timespec, Timestamps},
+    io::Errno,
+};
+
+use super::{ClientError, components, host_file};
+
+/// A tree that is being written.
+#[derive(Debug)]
+pub(super) struct HostTarget {
+    /// The directory the target lies in.
+    parent: OwnedFd,
+    /// The target, for messages and as the name in `parent`.
+    path: PathBuf,
+    name: PathBuf,
+    file: Option<OpenFile>,
+    /// Directories get their modes and times when all in them is there.
+    directories: Vec<(PathBuf, u32, i64)>,
+}
+
+#[derive(Debug)]
+struct OpenFile {
+    content: File,
+    directory: OwnedFd,
+    temporary: PathBuf,
+    name: PathBuf,
+    /// The target's path, for messages.
+    path: PathBuf,
+    mode: u32,
+    modified_nanoseconds: i64,
+}
+
+impl Drop for OpenFile {
+    fn drop(&mut self) {
+        // Still here: the file did not become complete.
+        let _ = rustix::fs::unlinkat(&self.directory, &self.temporary, AtFlags::empty());
+    }
+}
+
+impl HostTarget {
+    pub(super) fn new(path: &Path) -> Result<Self, ClientError> {
+        let invalid = || host_file("name a file by", path)(io::ErrorKind::InvalidInput.into());
+        let name = PathBuf::from(path.file_name().ok_or_else(invalid)?);
+        let parent = match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let parent = rustix::fs::openat(CWD, parent, flags, Mode::empty())
+            .map_err(|error| host_file("open directory", parent)(error.into()))?;
+        Ok(Self {
+            parent,
+            path: path.to_owned(),
+            name,
+            file: None,
+            directories: Vec::new(),
+        })
+    }
+
+    /// Takes the next entry: makes the directory or symlink, or opens the file.
+    pub(super) fn begin(&mut self, entry: &TreeEntry) -> Result<(), ClientError> {
+        if self.file.is_some() {
+            return Err(ClientError::UnexpectedReply {
+                expected: "the end of a file",
+            });
+        }
+        let mut below = self.name.clone();
+        let mut shown = self.path.clone();
+        for component in components(&entry.path)? {
+            below.push(&component);
+            shown.push(&component);
+        }
+        let name = PathBuf::from(below.file_name().unwrap_or_default());
+        let directory = match below.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => {
+                self.open_directory(parent, &shown)?
+            }
+            _ => self
+                .parent
+                .try_clone()
+                .map_err(host_file("open the directory of", &shown))?,
+        };
+        // The guest decides on read, write and execute; never on set-user-id on this host.
+        let mode = entry.mode & 0o777;
+        match entry.kind() {
+            FileKind::Directory => {
+                match rustix::fs::mkdirat(&directory, &name, Mode::RWXU) {
+                    Ok(()) | Err(Errno::EXIST) => {}
+                    Err(error) => {
+                        return Err(host_file("create directory", &shown)(error.into()));
+                    }
+                }
+                self.open_directory(&below, &shown)?;
+                self.directories
+                    .push((below, mode, entry.modified_nanoseconds));
+            }
+            FileKind::Symlink => {
+                let target = Path::new(std::ffi::OsStr::from_bytes(&entry.link_target));
+                match rustix::fs::unlinkat(&directory, &name, AtFlags::empty()) {
+                    Ok(()) | Err(Errno::NOENT) => {}
+                    Err(error) => return Err(host_file("replace", &shown)(error.into())),
+                }
+                rustix::fs::symlinkat(target, &directory, &name)
+                    .map_err(|error| host_file("create symlink", &shown)(error.into()))?;
+            }
+            FileKind::Regular => {
+                let temporary = PathBuf::from(format!(".mvm-{:016x}", random()));
+                let flags = OFlags::WRONLY
+                    | OFlags::CREATE
+                    | OFlags::EXCL
+                    | OFlags::NOFOLLOW
+                    | OFlags::CLOEXEC;
+                let content =
+                    rustix::fs::openat(&directory, &temporary, flags, Mode::RUSR | Mode::WUSR)
+                        .map_err(|error| host_file("create", &shown)(error.into()))?;
+                self.file = Some(OpenFile {
+                    content: content.into(),
+                    directory,
+                    temporary,
+                    name,
+                    path: shown,
+                    mode,
+                    modified_nanoseconds: entry.modified_nanoseconds,
+                });
+            }
+            _ => {
+                return Err(ClientError::UnexpectedReply {
+                    expected: "a file, directory or link",
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes bytes of the open file.
+    pub(super) fn write(&mut self, bytes: &[u8]) -> Result<(), ClientError> {
+        let file = self.file.as_mut();
+        let file = file.ok_or(ClientError::UnexpectedReply {
+            expected: "an entry",
+        })?;
+        file.content
+            .write_all(bytes)
+            .map_err(host_file("write", &file.path))
+    }
+
+    /// The open file is complete: it takes its name.
+    pub(super) fn end_file(&mut self) -> Result<(), ClientError> {
+        let file = self.file.take();
+        let file = file.ok_or(ClientError::UnexpectedReply {
+            expected: "an entry",
+        })?;
+        let place = || -> rustix::io::Result<()> {
+            rustix::fs::fchmod(&file.content, Mode::from_raw_mode(file.mode))?;
+            rustix::fs::futimens(&file.content, &times(file.modified_nanoseconds))?;
+            rustix::fs::renameat(
+                &file.directory,
+                &file.temporary,
+                &file.directory,
+                &file.name,
+            )
+        };
+        place().map_err(|error| host_file("write", &file.path)(error.into()))
+    }
+
+    /// The tree is complete: directories get their modes and times, the deepest first.
+    pub(super) fn finish(&mut self) -> Result<(), ClientError> {
+        if self.file.is_some() {
+            return Err(ClientError::UnexpectedReply {
+                expected: "the end of a file",
+            });
+        }
+        while let Some((below, mode, modified)) = self.directories.pop() {
+            let path = self.path.clone();
+            let directory = self.open_directory(&below, &path)?;
+            let set = || -> rustix::io::Result<()> {
+                rustix::fs::fchmod(&directory, Mode::from_raw_mode(mode))?;
+                rustix::fs::futimens(&directory, &times(modified))
+            };
+            set().map_err(|error| host_file("set the mode of", &below)(error.into()))?;
+        }
+        Ok(())
+    }
+
+    fn open_directory(&self, below: &Path, shown: &Path) -> Result<OwnedFd, ClientError> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let resolve =
+            ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+        rustix::fs::openat2(&self.parent, below, flags, Mode::empty(), resolve)
+            .map_err(|error| host_file("open the directory of", shown)(error.into()))
+    }
+}
+
+fn times(nanoseconds: i64) -> Timestamps {
+    let time = Timespec {
+        tv_sec: nanoseconds.div_euclid(1_000_000_000),
+        tv_nsec: nanoseconds.rem_euclid(1_000_000_000),
+    };
+    Timestamps {
+        last_access: time,
+        last_modification: time,
+    }
+}
+
+fn random() -> u64 {
+    let mut bytes = [0; 8];
+    let read = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
+    // A name clash is refused by O_EXCL, so an early-boot failure here costs an error, not safety.
+    let _ = read;
+    u64::from_ne_bytes(bytes)
+}

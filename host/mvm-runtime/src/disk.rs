@@ -1,0 +1,223 @@
+//! Sandbox disks: sparse copies of an empty ext4 file system.
+
+use std::{
+    fs::{self, File},
+    io,
+    os::unix::fs::{FileExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use mvm_contract::{Coded, ErrorCode};
+use rustix::{fs::SeekFrom, io::Errno};
+
+use crate::home::Home;
+
+/// Room that must be free on the host's file system before a sandbox is made: enough for its
+/// folder, its disk's metadata and some writes, so that a full host refuses instead of failing
+/// half-way.
+const MINIMUM_FREE_MIB: u64 = 64;
+const COPY_BUFFER_BYTES: usize = 1024 * 1024;
+
+/// Why a disk could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum DiskError {
+    /// `mke2fs` is not installed.
+    #[error("`mke2fs` is not installed")]
+    NoMke2fs(#[source] io::Error),
+    /// `mke2fs` failed.
+    #[error("`mke2fs` failed: {said}")]
+    Mke2fs {
+        /// Its last line.
+        said: String,
+    },
+    /// The host's file system is full.
+    #[error("the file system of `{}` has {free_mib} MiB free; a sandbox needs at least {MINIMUM_FREE_MIB} MiB", path.display())]
+    HostFull {
+        /// A directory on it.
+        path: PathBuf,
+        /// What is free.
+        free_mib: u64,
+    },
+    /// A file operation failed.
+    #[error("failed to {doing} `{}`", path.display())]
+    Io {
+        /// What was being done.
+        doing: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl Coded for DiskError {
+    fn code(&self) -> ErrorCode {
+        match self {
+            Self::NoMke2fs(_) | Self::Mke2fs { .. } => ErrorCode::BackendUnsupported,
+            Self::HostFull { .. } | Self::Io { .. } => ErrorCode::SandboxUnavailable,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::NoMke2fs(_) => Some("install it: `apt-get install e2fsprogs`".to_owned()),
+            Self::HostFull { .. } => {
+                Some("free some space, or put the state elsewhere with `MVM_HOME`".to_owned())
+            }
+            _ => None,
+        }
+    }
+}
+
+fn io_error<'a>(doing: &'static str, path: &'a Path) -> impl Fn(io::Error) -> DiskError + use<'a> {
+    move |source| DiskError::Io {
+        doing,
+        path: path.to_owned(),
+        source,
+    }
+}
+
+/// The empty file system of a size, made on first use.
+pub(crate) fn empty(home: &Home, size_mib: u32) -> Result<PathBuf, DiskError> {
+    let path = home.disks().join(format!("ext4-{size_mib}.img"));
+    if path.exists() {
+        return Ok(path);
+    }
+    let temporary = home
+        .disks()
+        .join(format!(".ext4-{size_mib}-{}.new", std::process::id()));
+    let made = format(&temporary, size_mib)
+        .and_then(|()| fs::rename(&temporary, &path).map_err(io_error("publish", &path)));
+    if made.is_err() {
+        let _ = fs::remove_file(&temporary);
+    }
+    made.map(|()| path)
+}
+
+fn format(path: &Path, size_mib: u32) -> Result<(), DiskError> {
+    let mut options = fs::OpenOptions::new();
+    let file = options
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path);
+    let file = file.map_err(io_error("create", path))?;
+    file.set_len(u64::from(size_mib) << 20)
+        .map_err(io_error("size", path))?;
+    let output = Command::new("mke2fs")
+        .args(["-q", "-F", "-t", "ext4", "-m", "0", "-b", "4096"])
+        // The agent mounts without background initialisation; nothing else ever mounts it.
+        .args([
+            "-E",
+            "lazy_itable_init=1,lazy_journal_init=1,nodiscard,root_owner=0:0",
+        ])
+        .arg(path)
+        .env("PATH", search_path())
+        .stdin(Stdio::null())
+        .output()
+        .map_err(DiskError::NoMke2fs)?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        let said = said
+            .lines()
+            .rev()
+            .find(|line| !line.trim().is_empty())
+            .unwrap_or("nothing");
+        return Err(DiskError::Mke2fs {
+            said: said.trim().to_owned(),
+        });
+    }
+    file.sync_all().map_err(io_error("sync", path))
+}
+
+/// `mke2fs` lives in `/sbin`, which is on few users' `PATH`.
+fn search_path() -> std::ffi::OsString {
+    let mut path = std::env::var_os("PATH").unwrap_or_default();
+    path.push(":/usr/sbin:/sbin");
+    path
+}
+
+/// Refuses when the host's file system is nearly full.
+pub(crate) fn check_free(home: &Home) -> Result<(), DiskError> {
+    let path = home.root();
+    let free_mib = free_mib(path).map_err(io_error("read the free space of", path))?;
+    if free_mib < MINIMUM_FREE_MIB {
+        return Err(DiskError::HostFull {
+            path: path.to_owned(),
+            free_mib,
+        });
+    }
+    Ok(())
+}
+
+/// MiB that an ordinary user can still write to the file system of `path`.
+pub(crate) fn free_mib(path: &Path) -> io::Result<u64> {
+    let status = rustix::fs::statvfs(path)?;
+    Ok(status.f_bavail.saturating_mul(status.f_frsize) >> 20)
+}
+
+/// Copies a file, its holes kept: by reference where the file system can (`FICLONE`), otherwise
+/// only the ranges that hold data. The copy has mode 0600.
+pub(crate) fn copy_sparse(from: &Path, to: &Path) -> Result<(), DiskError> {
+    let source = File::open(from).map_err(io_error("open", from))?;
+    let mut options = fs::OpenOptions::new();
+    let target = options.write(true).create_new(true).mode(0o600).open(to);
+    let target = target.map_err(io_error("create", to))?;
+    if rustix::fs::ioctl_ficlone(&target, &source).is_ok() {
+        return Ok(());
+    }
+    let length = source
+        .metadata()
+        .map_err(io_error("read the metadata of", from))?
+        .len();
+    target.set_len(length).map_err(io_error("size", to))?;
+    let mut buffer = vec![0; COPY_BUFFER_BYTES];
+    let mut position = 0;
+    while position < length {
+        let data = match rustix::fs::seek(&source, SeekFrom::Data(position)) {
+            Ok(data) => data,
+            Err(Errno::NXIO) => break,
+            Err(error) => return Err(io_error("read", from)(error.into())),
+        };
+        let hole = rustix::fs::seek(&source, SeekFrom::Hole(data))
+            .map_err(|error| io_error("read", from)(error.into()))?;
+        position = data;
+        while position < hole {
+            let wanted = usize::try_from(hole - position)
+                .unwrap_or(usize::MAX)
+                .min(buffer.len());
+            let part = &mut buffer[..wanted];
+            source
+                .read_exact_at(part, position)
+                .map_err(io_error("read", from))?;
+            target
+                .write_all_at(part, position)
+                .map_err(io_error("write", to))?;
+            position += wanted as u64;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_copy_has_the_bytes_and_the_holes() {
+        let directory = tempfile::tempdir().unwrap();
+        let (from, to) = (directory.path().join("from"), directory.path().join("to"));
+        let file = File::create(&from).unwrap();
+        file.set_len(64 << 20).unwrap();
+        file.write_all_at(b"first", 0).unwrap();
+        file.write_all_at(b"last", (64 << 20) - 4).unwrap();
+        copy_sparse(&from, &to).unwrap();
+        assert!(fs::read(&from).unwrap() == fs::read(&to).unwrap());
+        assert!(to.metadata().unwrap().blocks() * 512 < 1 << 20);
+    }
+}

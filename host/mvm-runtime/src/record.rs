@@ -1,0 +1,160 @@
+//! What the state directory says of one sandbox.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use mvm_contract::{LifecycleState, SandboxId, SandboxSpec};
+use mvm_vmm::{JailReport, accelerator::Isolation};
+use serde::{Deserialize, Serialize};
+
+use crate::{command::CommandDefaults, durable};
+
+/// The version of [`SandboxRecord`] this code writes and reads.
+const RECORD_VERSION: u32 = 1;
+const FILE_NAME: &str = "sandbox.json";
+
+/// Everything recorded of a sandbox; written by its supervisor alone.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SandboxRecord {
+    version: u32,
+    /// Its identifier.
+    pub id: SandboxId,
+    /// What was asked for.
+    pub spec: SandboxSpec,
+    /// Where it is in its life.
+    pub state: LifecycleState,
+    /// Why it is in that state, when it was not asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// When it was created, milliseconds since the Unix epoch.
+    pub created_at_ms: u64,
+    /// Who ends it.
+    pub ownership: Ownership,
+    /// Digest of its root filesystem.
+    pub image_digest: String,
+    /// Whether the host's processor or an emulator separates the guest from the host.
+    pub isolation: Isolation,
+    /// What stands between the hypervisor and the host.
+    pub jail: JailReport,
+    /// What a command gets that names nothing else.
+    pub defaults: CommandDefaults,
+    /// Process identifier of its supervisor, for people: liveness is the lock.
+    pub supervisor_pid: u32,
+}
+
+/// Who ends a sandbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Ownership {
+    /// The process that created it: the sandbox is destroyed when that process ends or lets go.
+    Leased,
+    /// Nobody: it lives until it is destroyed or its time to live passes.
+    Detached,
+}
+
+/// Why a record cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    /// The file cannot be read.
+    #[error("failed to read `{}`", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The file is not a record of this version.
+    #[error("`{}` is not a sandbox record of this version", path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// The record has another version.
+    #[error("`{}` has record version {found}; this version reads {RECORD_VERSION}", path.display())]
+    Version {
+        /// The file.
+        path: PathBuf,
+        /// What it says.
+        found: u32,
+    },
+    /// The file cannot be written.
+    #[error("failed to write `{}`", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl SandboxRecord {
+    /// The record of a sandbox that is being created.
+    pub(crate) fn creating(
+        id: SandboxId,
+        spec: SandboxSpec,
+        created_at_ms: u64,
+        image_digest: String,
+        isolation: Isolation,
+        jail: JailReport,
+        defaults: CommandDefaults,
+    ) -> Self {
+        Self {
+            version: RECORD_VERSION,
+            id,
+            spec,
+            state: LifecycleState::Creating,
+            reason: None,
+            created_at_ms,
+            ownership: Ownership::Leased,
+            image_digest,
+            isolation,
+            jail,
+            defaults,
+            supervisor_pid: std::process::id(),
+        }
+    }
+
+    /// Reads the record in a sandbox's folder.
+    pub fn read(folder: &Path) -> Result<Self, RecordError> {
+        #[derive(Deserialize)]
+        struct Version {
+            version: u32,
+        }
+        let path = folder.join(FILE_NAME);
+        let bytes = match fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(source) => return Err(RecordError::Read { path, source }),
+        };
+        match serde_json::from_slice::<Version>(&bytes) {
+            Ok(Version {
+                version: RECORD_VERSION,
+            }) => {}
+            Ok(Version { version }) => {
+                return Err(RecordError::Version {
+                    path,
+                    found: version,
+                });
+            }
+            Err(source) => return Err(RecordError::Malformed { path, source }),
+        }
+        serde_json::from_slice(&bytes).map_err(|source| RecordError::Malformed { path, source })
+    }
+
+    /// Writes the record into a sandbox's folder.
+    pub(crate) fn write(&self, folder: &Path) -> Result<(), RecordError> {
+        let path = folder.join(FILE_NAME);
+        let bytes = serde_json::to_vec_pretty(self).map_err(io::Error::from);
+        match bytes.and_then(|bytes| durable::replace(&path, &bytes)) {
+            Ok(()) => Ok(()),
+            Err(source) => Err(RecordError::Write { path, source }),
+        }
+    }
+}

@@ -1,0 +1,389 @@
+//! Which sandboxes there are: reading the state directory, and clearing what the dead left.
+//!
+//! A sandbox's supervisor holds an exclusive lock (`flock(2)`) on `lock` in its folder for as
+//! long as it lives, however it dies. Whoever can take that lock owns what is left: a leased
+//! sandbox is removed, a detached one that should run is marked failed. A folder is filled in
+//! `staging/` before it appears in `sandboxes/`, and goes back there before it is removed, so
+//! a folder that can be seen is whole.
+
+use std::{
+    fs::{self, File, TryLockError},
+    io,
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
+
+use mvm_contract::{Coded, ErrorCode, IdentityError, LifecycleState, SandboxId, SandboxName};
+
+use crate::{
+    home::Home,
+    record::{Ownership, RecordError, SandboxRecord},
+};
+
+const LOCK_NAME: &str = "lock";
+/// A folder in `staging/` without a lock file is younger than this when its maker still lives.
+const STAGING_GRACE: Duration = Duration::from_secs(60);
+
+/// Why the state directory could not be read or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryError {
+    /// No such sandbox.
+    #[error("there is no sandbox `{sandbox}`")]
+    NotFound {
+        /// What was looked for.
+        sandbox: String,
+    },
+    /// Neither a name nor an identifier.
+    #[error("`{sandbox}` is neither a name nor an identifier of a sandbox")]
+    Identity {
+        /// What was looked for.
+        sandbox: String,
+        /// Why.
+        #[source]
+        source: IdentityError,
+    },
+    /// The name is in use.
+    #[error("the name `{name}` is taken by sandbox `{id}`")]
+    NameTaken {
+        /// The name.
+        name: SandboxName,
+        /// Who has it.
+        id: String,
+    },
+    /// A record cannot be read or written.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// A file operation failed.
+    #[error("failed to {doing} `{}`", path.display())]
+    Io {
+        /// What was being done.
+        doing: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Something could not be removed.
+    #[error("failed to remove `{}`", path.display())]
+    Remove {
+        /// What is left behind.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl Coded for RegistryError {
+    fn code(&self) -> ErrorCode {
+        match self {
+            Self::NotFound { .. } => ErrorCode::NotFound,
+            Self::Identity { .. } | Self::NameTaken { .. } => ErrorCode::InvalidArgument,
+            Self::Record(_) | Self::Io { .. } => ErrorCode::SandboxUnavailable,
+            Self::Remove { .. } => ErrorCode::CleanupFailed,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::NotFound { .. } | Self::Identity { .. } => {
+                Some("see what there is with `mvmctl list`".to_owned())
+            }
+            Self::NameTaken { name, .. } => {
+                Some(format!("choose another name, or `mvmctl destroy {name}`"))
+            }
+            Self::Remove { path, .. } => Some(format!("remove `{}` by hand", path.display())),
+            Self::Record(_) => Some("remove the sandbox with `mvmctl destroy`".to_owned()),
+            Self::Io { .. } => None,
+        }
+    }
+}
+
+fn io_error<'a>(
+    doing: &'static str,
+    path: &'a Path,
+) -> impl FnOnce(io::Error) -> RegistryError + use<'a> {
+    move |source| RegistryError::Io {
+        doing,
+        path: path.to_owned(),
+        source,
+    }
+}
+
+/// The held lock of a sandbox's folder.
+#[derive(Debug)]
+pub(crate) struct FolderLock(#[expect(dead_code, reason = "held, never read")] File);
+
+impl FolderLock {
+    /// Takes the lock of a folder; `None` when another process holds it or there is no folder.
+    fn try_take(folder: &Path) -> Result<Option<Self>, RegistryError> {
+        let path = folder.join(LOCK_NAME);
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(io_error("open", &path)(error)),
+        };
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Self(file))),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(io_error("lock", &path)(error)),
+        }
+    }
+}
+
+/// A new sandbox's folder, in `staging/`, locked.
+#[derive(Debug)]
+pub(crate) struct StagedFolder {
+    pub(crate) path: PathBuf,
+    lock: FolderLock,
+}
+
+impl StagedFolder {
+    pub(crate) fn create(home: &Home, id: &SandboxId) -> Result<Self, RegistryError> {
+        let path = home.staging().join(id.as_str());
+        fs::DirBuilder::new()
+            .mode(0o700)
+            .create(&path)
+            .map_err(io_error("create", &path))?;
+        let lock_path = path.join(LOCK_NAME);
+        let open = fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&lock_path);
+        let file = open.map_err(io_error("create", &lock_path))?;
+        file.lock().map_err(io_error("lock", &lock_path))?;
+        Ok(Self {
+            path,
+            lock: FolderLock(file),
+        })
+    }
+
+    /// Makes the folder visible, and its name.
+    pub(crate) fn publish(
+        self,
+        home: &Home,
+        record: &SandboxRecord,
+    ) -> Result<(PathBuf, FolderLock), RegistryError> {
+        let folder = home.sandbox(&record.id);
+        fs::rename(&self.path, &folder).map_err(io_error("publish", &self.path))?;
+        if let Some(name) = &record.spec.name
+            && let Err(error) = claim_name(home, name, &record.id)
+        {
+            remove_folder(home, &record.id, &self.lock)?;
+            return Err(error);
+        }
+        Ok((folder, self.lock))
+    }
+}
+
+/// A sandbox whose record cannot be read.
+#[derive(Debug)]
+pub struct UnreadableSandbox {
+    /// Its identifier.
+    pub id: SandboxId,
+    /// Why.
+    pub error: RegistryError,
+}
+
+/// Every sandbox, the oldest first. What the dead left is cleared on the way.
+pub(crate) fn list(
+    home: &Home,
+) -> Result<Vec<Result<SandboxRecord, UnreadableSandbox>>, RegistryError> {
+    clear_staging(home)?;
+    let directory = home.sandboxes();
+    let mut found = Vec::new();
+    for entry in fs::read_dir(&directory).map_err(io_error("list", &directory))? {
+        let entry = entry.map_err(io_error("list", &directory))?;
+        let Some(id) = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse::<SandboxId>().ok())
+        else {
+            continue;
+        };
+        match observe(home, &id) {
+            Ok(Some(record)) => found.push(Ok(record)),
+            Ok(None) => {}
+            Err(error) => found.push(Err(UnreadableSandbox { id, error })),
+        }
+    }
+    found.sort_by_cached_key(|sandbox| match sandbox {
+        Ok(record) => (record.created_at_ms, record.id.clone()),
+        Err(unreadable) => (0, unreadable.id.clone()),
+    });
+    Ok(found)
+}
+
+/// The sandbox of a name or identifier, as it is now.
+pub(crate) fn find(home: &Home, sandbox: &str) -> Result<SandboxRecord, RegistryError> {
+    let id = resolve(home, sandbox)?;
+    observe(home, &id)?.ok_or_else(|| RegistryError::NotFound {
+        sandbox: sandbox.to_owned(),
+    })
+}
+
+/// The identifier of a name or identifier.
+pub(crate) fn resolve(home: &Home, sandbox: &str) -> Result<SandboxId, RegistryError> {
+    if let Ok(id) = sandbox.parse::<SandboxId>() {
+        return Ok(id);
+    }
+    let name = sandbox
+        .parse::<SandboxName>()
+        .map_err(|source| RegistryError::Identity {
+            sandbox: sandbox.to_owned(),
+            source,
+        })?;
+    name_target(home, &name)?.ok_or_else(|| RegistryError::NotFound {
+        sandbox: sandbox.to_owned(),
+    })
+}
+
+/// The record of a sandbox as it is now; `None` when there is none. Takes over from a dead
+/// supervisor.
+fn observe(home: &Home, id: &SandboxId) -> Result<Option<SandboxRecord>, RegistryError> {
+    let folder = home.sandbox(id);
+    let Some(lock) = FolderLock::try_take(&folder)? else {
+        return match SandboxRecord::read(&folder) {
+            Ok(record) => Ok(Some(record)),
+            Err(RecordError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        };
+    };
+    let mut record = SandboxRecord::read(&folder)?;
+    match record.ownership {
+        Ownership::Leased => {
+            remove_folder(home, id, &lock)?;
+            Ok(None)
+        }
+        Ownership::Detached => {
+            if record.state.is_live() {
+                record.state = LifecycleState::Failed;
+                record.reason = Some("its supervisor ended unexpectedly".to_owned());
+                record.write(&folder)?;
+            }
+            Ok(Some(record))
+        }
+    }
+}
+
+/// Removes a sandbox that no supervisor holds; `false` when one does.
+pub(crate) fn remove_dead(home: &Home, id: &SandboxId) -> Result<bool, RegistryError> {
+    match FolderLock::try_take(&home.sandbox(id))? {
+        Some(lock) => remove_folder(home, id, &lock).map(|()| true),
+        None => Ok(false),
+    }
+}
+
+/// Removes a sandbox's folder and name. The lock shows that nobody else does.
+pub(crate) fn remove_folder(
+    home: &Home,
+    id: &SandboxId,
+    _lock: &FolderLock,
+) -> Result<(), RegistryError> {
+    release_name(home, id)?;
+    let folder = home.sandbox(id);
+    let doomed = home.staging().join(format!("{id}.removed"));
+    match fs::rename(&folder, &doomed) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(source) => {
+            return Err(RegistryError::Remove {
+                path: folder,
+                source,
+            });
+        }
+    }
+    fs::remove_dir_all(&doomed).map_err(|source| RegistryError::Remove {
+        path: doomed,
+        source,
+    })
+}
+
+/// Removes what dead processes left in `staging/`.
+fn clear_staging(home: &Home) -> Result<(), RegistryError> {
+    let staging = home.staging();
+    for entry in fs::read_dir(&staging).map_err(io_error("list", &staging))? {
+        let Ok(entry) = entry else { continue };
+        let path = entry.path();
+        let lock = FolderLock::try_take(&path)?;
+        let abandoned = lock.is_some()
+            || (!path.join(LOCK_NAME).exists()
+                && entry
+                    .metadata()
+                    .and_then(|metadata| metadata.modified())
+                    .is_ok_and(|modified| {
+                        SystemTime::now()
+                            .duration_since(modified)
+                            .is_ok_and(|age| age > STAGING_GRACE)
+                    }));
+        if abandoned {
+            // Another process may be removing it too: what is gone is no error.
+            let _ = fs::remove_dir_all(&path).or_else(|_| fs::remove_file(&path));
+        }
+    }
+    Ok(())
+}
+
+/// Serialises changes of `names/`.
+fn lock_names(home: &Home) -> Result<File, RegistryError> {
+    let path = home.names().join(".lock");
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create(true).truncate(false).mode(0o600);
+    let file = options.open(&path).map_err(io_error("open", &path))?;
+    file.lock().map_err(io_error("lock", &path))?;
+    Ok(file)
+}
+
+fn name_target(home: &Home, name: &SandboxName) -> Result<Option<SandboxId>, RegistryError> {
+    let link = home.names().join(name.as_str());
+    match fs::read_link(&link) {
+        Ok(target) => Ok(target.to_str().and_then(|target| target.parse().ok())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(io_error("read", &link)(error)),
+    }
+}
+
+fn claim_name(home: &Home, name: &SandboxName, id: &SandboxId) -> Result<(), RegistryError> {
+    let _names = lock_names(home)?;
+    let link = home.names().join(name.as_str());
+    if let Some(holder) = name_target(home, name)?
+        && home.sandbox(&holder).exists()
+    {
+        return Err(RegistryError::NameTaken {
+            name: name.clone(),
+            id: holder.to_string(),
+        });
+    }
+    // The name of a sandbox that is gone: its remover died in between.
+    let _ = fs::remove_file(&link);
+    std::os::unix::fs::symlink(id.as_str(), &link).map_err(io_error("create", &link))
+}
+
+fn release_name(home: &Home, id: &SandboxId) -> Result<(), RegistryError> {
+    let Ok(SandboxRecord { spec, .. }) = SandboxRecord::read(&home.sandbox(id)) else {
+        return Ok(());
+    };
+    let Some(name) = spec.name else { return Ok(()) };
+    let _names = lock_names(home)?;
+    if name_target(home, &name)?.as_ref() == Some(id) {
+        let link = home.names().join(name.as_str());
+        fs::remove_file(&link).map_err(|source| RegistryError::Remove { path: link, source })?;
+    }
+    Ok(())
+}
+
+/// Fails early when a name is in use; the supervisor's claim decides.
+pub(crate) fn check_name_free(home: &Home, name: &SandboxName) -> Result<(), RegistryError> {
+    match name_target(home, name)? {
+        Some(holder) if observe(home, &holder)?.is_some() => Err(RegistryError::NameTaken {
+            name: name.clone(),
+            id: holder.to_string(),
+        }),
+        _ => Ok(()),
+    }
+}

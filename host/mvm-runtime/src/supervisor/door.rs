@@ -1,0 +1,171 @@
+//! The control socket: clients of a sandbox come in here.
+
+use std::{io, path::Path, time::Duration};
+
+use futures::AsyncReadExt as _;
+use mvm_wire::{
+    frame::{self, HEADER_BYTES, MAX_MESSAGE_BYTES},
+    session::StreamOpener,
+};
+use prost::Message as _;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{UnixListener, UnixStream},
+    sync::{mpsc, oneshot},
+    task::AbortHandle,
+};
+use tokio_util::compat::{FuturesAsyncReadCompatExt as _, FuturesAsyncWriteCompatExt as _};
+
+use super::{Demand, guest::Guest};
+use crate::{
+    control::{
+        CONTROL_GENERATION, ControlOperation, ControlReply, ControlRequest, RefusalKind,
+        SOCKET_NAME,
+    },
+    lease::causes,
+    socket,
+};
+
+/// Bytes moved at once between a client and the guest.
+const RELAY_BUFFER_BYTES: usize = 128 * 1024;
+/// A client that connects and says nothing is dropped.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The open door; closed when dropped.
+pub(super) struct Door(AbortHandle);
+
+impl Drop for Door {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Opens the control socket in a sandbox's folder.
+pub(super) fn open(
+    folder: &Path,
+    guest: &Guest,
+    demands: mpsc::Sender<Demand>,
+) -> io::Result<Door> {
+    let listener = socket::listen(folder, SOCKET_NAME)?;
+    let opener = guest.opener();
+    let accepting = tokio::task::spawn_local(accept(listener, opener, demands));
+    Ok(Door(accepting.abort_handle()))
+}
+
+async fn accept(listener: UnixListener, opener: StreamOpener, demands: mpsc::Sender<Demand>) {
+    loop {
+        match listener.accept().await {
+            Ok((client, _)) => {
+                tokio::task::spawn_local(serve(client, opener.clone(), demands.clone()));
+            }
+            // Out of descriptors: those in use will be closed.
+            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+        }
+    }
+}
+
+async fn serve(mut client: UnixStream, opener: StreamOpener, demands: mpsc::Sender<Demand>) {
+    let request = tokio::time::timeout(REQUEST_TIMEOUT, read_request(&mut client)).await;
+    let Ok(Some(request)) = request else { return };
+    if request.generation != CONTROL_GENERATION {
+        let message = format!(
+            "it speaks control generation {CONTROL_GENERATION}, not {}; it was started by another version",
+            request.generation
+        );
+        return answer(
+            &mut client,
+            &ControlReply::refused(RefusalKind::Generation, message),
+        )
+        .await;
+    }
+    match request.operation {
+        Some(ControlOperation::OpenStream(_)) => relay(client, &opener).await,
+        Some(ControlOperation::Stop(stop)) => {
+            let (done, stopped) = oneshot::channel();
+            let grace = Duration::from_millis(stop.grace_milliseconds);
+            let _ = demands.send(Demand::Stop { grace, done }).await;
+            let reply = match stopped.await {
+                Ok(()) => ControlReply::accepted(),
+                Err(_) => not_running(),
+            };
+            answer(&mut client, &reply).await;
+        }
+        Some(ControlOperation::Destroy(_)) => {
+            let (done, removed) = oneshot::channel();
+            let _ = demands.send(Demand::Destroy { done }).await;
+            let reply = match removed.await {
+                Ok(Ok(())) => ControlReply::accepted(),
+                Ok(Err(error)) => {
+                    ControlReply::refused(RefusalKind::Cleanup, causes(&error).join(": "))
+                }
+                Err(_) => not_running(),
+            };
+            answer(&mut client, &reply).await;
+        }
+        None => {
+            let message = "it does not know the request; it was started by another version";
+            answer(
+                &mut client,
+                &ControlReply::refused(RefusalKind::Generation, message),
+            )
+            .await;
+        }
+    }
+}
+
+fn not_running() -> ControlReply {
+    ControlReply::refused(RefusalKind::NotRunning, "the sandbox does not run any more")
+}
+
+/// Makes the client's connection a stream to the agent.
+async fn relay(mut client: UnixStream, opener: &StreamOpener) {
+    let Ok(stream) = opener.open().await else {
+        return answer(&mut client, &not_running()).await;
+    };
+    answer(&mut client, &ControlReply::accepted()).await;
+    let (from_guest, to_guest) = stream.split();
+    let (mut from_client, mut to_client) = client.into_split();
+    let (mut from_guest, mut to_guest) = (from_guest.compat(), to_guest.compat_write());
+    let inward = async {
+        // The client's end or death is the stream's end: the agent kills what was not detached.
+        let _ = copy(&mut from_client, &mut to_guest).await;
+        let _ = to_guest.shutdown().await;
+    };
+    let outward = async {
+        let _ = copy(&mut from_guest, &mut to_client).await;
+        let _ = to_client.shutdown().await;
+    };
+    tokio::join!(inward, outward);
+}
+
+async fn copy(
+    from: &mut (impl tokio::io::AsyncRead + Unpin),
+    to: &mut (impl tokio::io::AsyncWrite + Unpin),
+) -> io::Result<()> {
+    let mut buffer = vec![0; RELAY_BUFFER_BYTES];
+    loop {
+        let count = from.read(&mut buffer).await?;
+        if count == 0 {
+            return Ok(());
+        }
+        to.write_all(&buffer[..count]).await?;
+        to.flush().await?;
+    }
+}
+
+/// Reads exactly the first frame: what follows belongs to the agent.
+async fn read_request(client: &mut UnixStream) -> Option<ControlRequest> {
+    let mut header = [0; HEADER_BYTES];
+    client.read_exact(&mut header).await.ok()?;
+    let (_, length) = frame::decode_header(&header).ok()??;
+    let mut payload = vec![0; length.min(MAX_MESSAGE_BYTES)];
+    client.read_exact(&mut payload).await.ok()?;
+    ControlRequest::decode(&payload[..]).ok()
+}
+
+async fn answer(client: &mut UnixStream, reply: &ControlReply) {
+    let mut bytes = Vec::new();
+    if frame::encode_message(reply, &mut bytes).is_ok() {
+        let _ = client.write_all(&bytes).await;
+    }
+}

@@ -1,0 +1,338 @@
+//! What can be typed.
+
+use std::{ffi::OsString, path::PathBuf, time::Duration};
+
+use clap::{Args, Parser, Subcommand};
+use mvm_contract::{
+    SandboxName, duration,
+    size::{self, SizeError},
+    spec::DEFAULT_IMAGE,
+};
+
+/// Run code in local microVMs.
+#[derive(Debug, Parser)]
+#[command(
+    name = "mvmctl",
+    version,
+    max_term_width = 100,
+    disable_help_subcommand = true
+)]
+#[command(after_help = "\
+Exit codes: the command's own where one ran; 124 its timeout passed; 125 mvm itself failed;
+126 not executable; 127 not found in the sandbox; 128+N killed by signal N.
+
+State lives in $MVM_HOME (default: $XDG_STATE_HOME/mvm, then ~/.local/state/mvm).")]
+pub(crate) struct Arguments {
+    /// Print results as JSON, errors too.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Say nothing but results and errors.
+    #[arg(long, short, global = true)]
+    pub(crate) quiet: bool,
+    #[command(subcommand)]
+    pub(crate) command: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Run one command in a sandbox of its own, gone when the command has ended.
+    Run(Run),
+    /// Create a sandbox that lives until it is destroyed, and print its identifier.
+    Create(Create),
+    /// List the sandboxes.
+    #[command(visible_alias = "ls")]
+    List,
+    /// Show all that is recorded of a sandbox, as JSON.
+    Inspect(One),
+    /// Run a command in a running sandbox.
+    Exec(Exec),
+    /// Open an interactive shell in a running sandbox.
+    Shell(Shell),
+    /// List the processes started in a sandbox.
+    Ps(One),
+    /// Copy files between the host and a sandbox (SANDBOX:PATH).
+    Cp(Copy),
+    /// Work on files of a sandbox.
+    #[command(subcommand)]
+    Files(Files),
+    /// Show a sandbox's log: its guest's kernel and agent, or its hypervisor.
+    Logs(Logs),
+    /// End a sandbox in order; its disk and logs are kept.
+    Stop(Stop),
+    /// Destroy sandboxes with all they have.
+    #[command(visible_alias = "rm")]
+    Destroy(Destroy),
+    /// Prepare this host: kernel, initramfs and the default image.
+    Setup(Setup),
+    /// Tell what this host can do and what it lacks.
+    Doctor,
+}
+
+/// What a new sandbox is.
+#[derive(Debug, Args)]
+pub(crate) struct Shape {
+    /// Image: debian:NAME, oci-layout:DIR[:REF] or oci-archive:FILE[:REF].
+    #[arg(long, default_value = DEFAULT_IMAGE)]
+    pub(crate) image: String,
+    /// Virtual processors.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) cpus: u32,
+    /// Memory (256M, 2G; without a unit, MiB).
+    #[arg(long, value_name = "SIZE", default_value = "256M", value_parser = mebibytes)]
+    pub(crate) memory: u32,
+    /// Size of its own disk (sparse on the host).
+    #[arg(long, value_name = "SIZE", default_value = "4G", value_parser = mebibytes)]
+    pub(crate) disk: u32,
+    /// Copy a file or directory of the host in before the start; may be repeated.
+    #[arg(long, value_name = "HOST:GUEST")]
+    pub(crate) cp: Vec<CopyIn>,
+    /// Keep the kernel's boot messages in the sandbox's console.log (slower).
+    #[arg(long)]
+    pub(crate) boot_console: bool,
+}
+
+/// How a command runs.
+#[derive(Debug, Args)]
+pub(crate) struct Manner {
+    /// Set a variable of its environment; may be repeated.
+    #[arg(long, short, value_name = "NAME=VALUE", value_parser = variable)]
+    pub(crate) env: Vec<(String, String)>,
+    /// Its working directory in the sandbox.
+    #[arg(long, short, value_name = "PATH")]
+    pub(crate) workdir: Option<String>,
+    /// Its user in the sandbox (name, uid, name:group, uid:gid).
+    #[arg(long, short, value_name = "USER")]
+    pub(crate) user: Option<String>,
+    /// End it, with every process it started, after so long (500ms, 2s, 1.5m, 1h).
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse_duration)]
+    pub(crate) timeout: Option<Duration>,
+    /// Run it on a terminal.
+    #[arg(long, short)]
+    pub(crate) tty: bool,
+    /// Give it no standard input.
+    #[arg(long, short = 'n')]
+    pub(crate) no_stdin: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    #[command(flatten)]
+    pub(crate) shape: Shape,
+    #[command(flatten)]
+    pub(crate) manner: Manner,
+    /// The command and its arguments; none means the image's own.
+    #[arg(last = true)]
+    pub(crate) command: Vec<OsString>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Create {
+    #[command(flatten)]
+    pub(crate) shape: Shape,
+    /// A name to find it by.
+    #[arg(long)]
+    pub(crate) name: Option<SandboxName>,
+    /// Set a variable for all its commands; may be repeated.
+    #[arg(long, short, value_name = "NAME=VALUE", value_parser = variable)]
+    pub(crate) env: Vec<(String, String)>,
+    /// Working directory of commands that name none.
+    #[arg(long, short, value_name = "PATH")]
+    pub(crate) workdir: Option<String>,
+    /// User of commands that name none.
+    #[arg(long, short, value_name = "USER")]
+    pub(crate) user: Option<String>,
+    /// Destroy it after so long.
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse_duration)]
+    pub(crate) ttl: Option<Duration>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct One {
+    /// Its name or identifier.
+    pub(crate) sandbox: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Exec {
+    /// Its name or identifier.
+    pub(crate) sandbox: String,
+    #[command(flatten)]
+    pub(crate) manner: Manner,
+    /// Leave it running and print its process number.
+    #[arg(long, short, conflicts_with_all = ["tty", "attach"])]
+    pub(crate) detach: bool,
+    /// Attach to a process by its number instead of starting one.
+    #[arg(long, value_name = "PROCESS", conflicts_with = "command")]
+    pub(crate) attach: Option<u64>,
+    /// The command and its arguments.
+    #[arg(last = true)]
+    pub(crate) command: Vec<OsString>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Shell {
+    /// Its name or identifier.
+    pub(crate) sandbox: String,
+    /// Its user in the sandbox.
+    #[arg(long, short, value_name = "USER")]
+    pub(crate) user: Option<String>,
+    /// Its working directory in the sandbox.
+    #[arg(long, short, value_name = "PATH")]
+    pub(crate) workdir: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Copy {
+    /// A path of the host, or SANDBOX:PATH.
+    pub(crate) from: String,
+    /// A path of the host, or SANDBOX:PATH; a directory takes the source into itself.
+    pub(crate) to: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Files {
+    /// List a directory.
+    Ls(At),
+    /// Print a file.
+    Cat(At),
+    /// Write standard input to a file.
+    Write(Write),
+    /// Remove a file or directory.
+    Rm(Remove),
+    /// Make a directory.
+    Mkdir(MakeDirectory),
+    /// Rename a file or directory.
+    Mv(Move),
+    /// Show what a path is.
+    Stat(At),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct At {
+    /// Name or identifier of the sandbox.
+    pub(crate) sandbox: String,
+    /// Absolute path in the sandbox.
+    pub(crate) path: OsString,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Write {
+    #[command(flatten)]
+    pub(crate) at: At,
+    /// Permission bits, octal.
+    #[arg(long, value_parser = mode)]
+    pub(crate) mode: Option<u32>,
+    /// Make missing parent directories.
+    #[arg(long, short)]
+    pub(crate) parents: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Remove {
+    #[command(flatten)]
+    pub(crate) at: At,
+    /// Remove a directory with all that is in it.
+    #[arg(long, short)]
+    pub(crate) recursive: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MakeDirectory {
+    #[command(flatten)]
+    pub(crate) at: At,
+    /// Permission bits, octal.
+    #[arg(long, value_parser = mode)]
+    pub(crate) mode: Option<u32>,
+    /// Make missing parents, and accept a directory that is there.
+    #[arg(long, short)]
+    pub(crate) parents: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Move {
+    #[command(flatten)]
+    pub(crate) at: At,
+    /// Its new absolute path.
+    pub(crate) to: OsString,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Logs {
+    /// Its name or identifier.
+    pub(crate) sandbox: String,
+    /// Go on with new lines until the sandbox ends.
+    #[arg(long, short)]
+    pub(crate) follow: bool,
+    /// The hypervisor's log instead of the guest's.
+    #[arg(long)]
+    pub(crate) machine: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Stop {
+    /// Its name or identifier.
+    pub(crate) sandbox: String,
+    /// How long its processes have to end by themselves.
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration::parse_duration)]
+    pub(crate) grace: Duration,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Destroy {
+    /// Their names or identifiers.
+    #[arg(required_unless_present = "all")]
+    pub(crate) sandboxes: Vec<String>,
+    /// Every sandbox there is.
+    #[arg(long, conflicts_with = "sandboxes")]
+    pub(crate) all: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Setup {
+    /// Make everything anew, even what is there.
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+/// A `--cp HOST:GUEST`.
+#[derive(Debug, Clone)]
+pub(crate) struct CopyIn {
+    pub(crate) host: PathBuf,
+    pub(crate) guest: String,
+}
+
+impl std::str::FromStr for CopyIn {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        // The guest's path is absolute, so the last `:/` divides, whatever the host's path holds.
+        match text.rfind(":/") {
+            Some(at) if at > 0 => Ok(Self {
+                host: PathBuf::from(&text[..at]),
+                guest: text[at + 1..].to_owned(),
+            }),
+            _ => Err(
+                "expected HOST:GUEST with an absolute path of the guest, as in `./src:/work/src`"
+                    .to_owned(),
+            ),
+        }
+    }
+}
+
+fn mebibytes(text: &str) -> Result<u32, SizeError> {
+    size::parse_mebibytes(text)
+}
+
+fn variable(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("expected NAME=VALUE; variables of the host are not passed on by name".to_owned()),
+    }
+}
+
+fn mode(text: &str) -> Result<u32, String> {
+    match u32::from_str_radix(text, 8) {
+        Ok(mode) if mode <= 0o7777 => Ok(mode),
+        _ => Err("expected permission bits in octal, as in `755`".to_owned()),
+    }
+}

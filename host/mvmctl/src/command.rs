@@ -1,0 +1,127 @@
+//! One function per verb.
+
+mod copy;
+mod doctor;
+mod exec;
+mod files;
+mod inspect;
+mod lifecycle;
+mod run;
+
+use std::{ffi::OsString, path::Path};
+
+use mvm_contract::{Resources, SandboxSpec};
+use mvm_runtime::{Command, Runtime, Sandbox, SupervisorProgram};
+
+use crate::{
+    arguments::{Arguments, CopyIn, Manner, Shape, Verb},
+    failure::Failure,
+    progress::Display,
+    terminal,
+};
+
+/// What every verb gets.
+pub(crate) struct Context {
+    runtime: Runtime,
+    json: bool,
+    quiet: bool,
+}
+
+/// Runs a verb and gives the program's exit code.
+pub(crate) async fn dispatch(arguments: Arguments) -> Result<u8, Failure> {
+    let supervisor = SupervisorProgram {
+        // Whatever happens to the file: the running program starts its own supervisors.
+        program: Path::new("/proc/self/exe").to_owned(),
+        arguments: vec!["supervise".to_owned()],
+    };
+    let runtime = Runtime::from_environment(supervisor)?;
+    let context = Context {
+        runtime,
+        json: arguments.json,
+        quiet: arguments.quiet,
+    };
+    match arguments.command {
+        Verb::Run(options) => run::run(context, options).await,
+        Verb::Create(options) => lifecycle::create(context, options).await,
+        Verb::List => inspect::list(&context),
+        Verb::Inspect(options) => inspect::inspect(&context, &options.sandbox),
+        Verb::Exec(options) => exec::exec(&context, options).await,
+        Verb::Shell(options) => exec::shell(&context, options).await,
+        Verb::Ps(options) => inspect::processes(&context, &options.sandbox).await,
+        Verb::Cp(options) => copy::copy(&context, &options).await,
+        Verb::Files(options) => files::files(&context, options).await,
+        Verb::Logs(options) => inspect::logs(&context, &options).await,
+        Verb::Stop(options) => lifecycle::stop(&context, &options).await,
+        Verb::Destroy(options) => lifecycle::destroy(&context, options).await,
+        Verb::Setup(options) => doctor::setup(&context, &options),
+        Verb::Doctor => doctor::doctor(&context),
+    }
+}
+
+/// Creates a sandbox of this shape and copies in what it asks for.
+async fn create_sandbox(
+    context: &Context,
+    shape: &Shape,
+    complete: impl FnOnce(SandboxSpec) -> SandboxSpec,
+) -> Result<Sandbox, Failure> {
+    for CopyIn { host, .. } in &shape.cp {
+        if let Err(error) = std::fs::metadata(host) {
+            let doing = format!("cannot copy `{}` into the sandbox", host.display());
+            return Err(Failure::host_io(doing, &error));
+        }
+    }
+    let spec = complete(SandboxSpec {
+        image: shape.image.clone(),
+        resources: Resources {
+            vcpus: shape.cpus,
+            memory_mib: shape.memory,
+            disk_mib: shape.disk,
+        },
+        ..SandboxSpec::default()
+    });
+    let display = Display::new(context.quiet);
+    let runtime = context
+        .runtime
+        .clone()
+        .with_boot_console(shape.boot_console);
+    doctor::announce_fallback(context);
+    let sandbox = runtime.create(&spec, &display).await?;
+    for CopyIn { host, guest } in &shape.cp {
+        copy::into_sandbox(&sandbox, host, guest, &display).await?;
+    }
+    Ok(sandbox)
+}
+
+/// The command to run and what of this program joins it.
+fn command(
+    manner: &Manner,
+    arguments: Vec<OsString>,
+) -> Result<(Command, crate::streams::Joined), Failure> {
+    if manner.tty && !terminal::is_interactive() {
+        return Err(Failure::invalid(
+            "`--tty` needs a terminal on standard input and output",
+            "leave `--tty` out when input or output is a file or a pipe",
+        ));
+    }
+    let joined = crate::streams::Joined {
+        standard_input: !manner.no_stdin,
+        terminal: manner.tty,
+    };
+    let mut command = Command::new(arguments)
+        .standard_input(joined.standard_input)
+        .timeout(manner.timeout);
+    for (name, value) in &manner.env {
+        command = command.env(name, value);
+    }
+    if let Some(path) = &manner.workdir {
+        command = command.working_directory(path);
+    }
+    if let Some(user) = &manner.user {
+        command = command.user(user);
+    }
+    if manner.tty {
+        let (columns, rows) = terminal::size();
+        command = command.terminal(columns, rows);
+    }
+    Ok((command, joined))
+}

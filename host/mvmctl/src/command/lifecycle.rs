@@ -1,0 +1,94 @@
+//! `mvmctl create`, `stop` and `destroy`.
+
+use mvm_contract::SandboxSpec;
+
+use super::{Context, create_sandbox};
+use crate::{
+    arguments::{Create, Destroy, Stop},
+    failure::Failure,
+    output,
+};
+
+pub(super) async fn create(context: Context, options: Create) -> Result<u8, Failure> {
+    let Create {
+        shape,
+        name,
+        env,
+        workdir,
+        user,
+        ttl,
+    } = options;
+    let sandbox = create_sandbox(&context, &shape, |spec| SandboxSpec {
+        name,
+        environment: env.into_iter().collect(),
+        working_directory: workdir,
+        user,
+        ttl_seconds: ttl.map(|ttl| ttl.as_secs().max(1)),
+        ..spec
+    })
+    .await?;
+    let id = sandbox.detach().await?;
+    if context.json {
+        output::json(context.runtime.connect(id.as_str())?.record())?;
+    } else {
+        output::data(id)?;
+    }
+    Ok(0)
+}
+
+pub(super) async fn stop(context: &Context, options: &Stop) -> Result<u8, Failure> {
+    let sandbox = context.runtime.connect(&options.sandbox)?;
+    let ended = sandbox.stop(options.grace).await?;
+    report(context, "stopped", sandbox.id().as_str(), ended)?;
+    Ok(0)
+}
+
+pub(super) async fn destroy(context: &Context, options: Destroy) -> Result<u8, Failure> {
+    let sandboxes = if options.all {
+        let all = context.runtime.list()?.into_iter();
+        all.map(|sandbox| match sandbox {
+            Ok(record) => record.id.to_string(),
+            Err(unreadable) => unreadable.id.to_string(),
+        })
+        .collect()
+    } else {
+        options.sandboxes
+    };
+    // Every one is tried; the first failure is the one reported last.
+    let mut failed = None;
+    for name in sandboxes {
+        if let Err(failure) = destroy_one(context, &name).await {
+            if let Some(earlier) = failed.replace(failure) {
+                output::failure(&earlier, context.json);
+            }
+        }
+    }
+    failed.map_or(Ok(0), Err)
+}
+
+async fn destroy_one(context: &Context, name: &str) -> Result<(), Failure> {
+    let ended = match context.runtime.connect(name) {
+        Ok(sandbox) => sandbox.destroy().await?,
+        Err(error @ mvm_runtime::RegistryError::Record(_)) => {
+            if !context.runtime.remove_unreadable(name)? {
+                return Err(error.into());
+            }
+            mvm_runtime::Ended::Before
+        }
+        Err(error) => return Err(error.into()),
+    };
+    report(context, "destroyed", name, ended)
+}
+
+fn report(
+    context: &Context,
+    state: &str,
+    sandbox: &str,
+    ended: mvm_runtime::Ended,
+) -> Result<(), Failure> {
+    if context.json {
+        output::json(&serde_json::json!({ "sandbox": sandbox, "state": state, "ended": ended }))
+    } else {
+        output::data(sandbox)
+    }
+}

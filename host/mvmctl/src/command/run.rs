@@ -1,0 +1,53 @@
+//! `mvmctl run`.
+
+use std::io::Read as _;
+
+use mvm_runtime::{Command, CommandResult, Sandbox};
+
+use super::{Context, command, create_sandbox};
+use crate::{
+    arguments::Run,
+    failure::Failure,
+    streams::{self, Joined},
+};
+
+/// Runs one command in a sandbox of its own. The sandbox is leased to this process: it goes when
+/// the process does, whichever way.
+pub(super) async fn run(context: Context, options: Run) -> Result<u8, Failure> {
+    let (command, joined) = command(&options.manner, options.command)?;
+    let sandbox = create_sandbox(&context, &options.shape, |spec| spec).await?;
+    run_in(&context, &sandbox, &command, joined).await
+}
+
+/// Runs a command and passes its end on.
+pub(super) async fn run_in(
+    context: &Context,
+    sandbox: &Sandbox,
+    command: &Command,
+    joined: Joined,
+) -> Result<u8, Failure> {
+    if context.json {
+        let result = collect(sandbox, command, joined).await?;
+        streams::result_json(&result)?;
+        return Ok(result.exit_code());
+    }
+    let process = sandbox
+        .start(command)
+        .await
+        .map_err(|error| Failure::of_start(&error))?;
+    Ok(streams::join(process, joined).await?.exit_code())
+}
+
+async fn collect(
+    sandbox: &Sandbox,
+    command: &Command,
+    joined: Joined,
+) -> Result<CommandResult, Failure> {
+    let mut input = Vec::new();
+    if joined.standard_input && !std::io::IsTerminal::is_terminal(&std::io::stdin()) {
+        let read = std::io::stdin().lock().read_to_end(&mut input);
+        read.map_err(|error| Failure::host_io("failed to read standard input", &error))?;
+    }
+    let result = sandbox.run_with_input(command, &input).await;
+    result.map_err(|error| Failure::of_start(&error))
+}

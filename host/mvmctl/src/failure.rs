@@ -1,0 +1,88 @@
+//! How a command of `mvmctl` fails.
+
+use mvm_contract::{Coded, ErrorCode, exit_status};
+use mvm_runtime::{
+    AgentFailure, ClientError, CreateError, EndError, HomeError, RegistryError, causes,
+};
+
+/// A failure on its way to the user.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) code: ErrorCode,
+    /// The chain of causes, outermost first.
+    pub(crate) causes: Vec<String>,
+    pub(crate) hint: Option<String>,
+    exit_code: u8,
+}
+
+impl Failure {
+    pub(crate) fn new(error: &dyn Coded) -> Self {
+        Self {
+            code: error.code(),
+            causes: error_causes(error),
+            hint: error.hint(),
+            exit_code: exit_status::FAILED,
+        }
+    }
+
+    /// A request that breaks a rule of the command line itself.
+    pub(crate) fn invalid(text: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self {
+            code: ErrorCode::InvalidArgument,
+            causes: vec![text.into()],
+            hint: Some(hint.into()),
+            exit_code: exit_status::FAILED,
+        }
+    }
+
+    /// A failed read or write of the host.
+    pub(crate) fn host_io(doing: impl Into<String>, error: &std::io::Error) -> Self {
+        Self {
+            code: ErrorCode::TransportError,
+            causes: vec![doing.into(), error.to_string()],
+            hint: None,
+            exit_code: exit_status::FAILED,
+        }
+    }
+
+    /// The exit code of `mvmctl`.
+    pub(crate) fn exit_code(&self) -> u8 {
+        self.exit_code
+    }
+
+    /// The exit code of a command that could not be started.
+    pub(crate) fn of_start(error: &ClientError) -> Self {
+        let exit_code = match error {
+            ClientError::Agent(failure) => AgentFailure::exit_code(failure),
+            ClientError::Unresponsive { .. } => exit_status::TIMED_OUT,
+            _ => exit_status::FAILED,
+        };
+        Self {
+            exit_code,
+            ..Self::new(error)
+        }
+    }
+}
+
+fn error_causes(error: &dyn Coded) -> Vec<String> {
+    causes(error)
+}
+
+macro_rules! from_coded {
+    ($($error:ty),*) => {$(
+        impl From<$error> for Failure {
+            fn from(error: $error) -> Self {
+                Self::new(&error)
+            }
+        }
+    )*};
+}
+
+from_coded!(
+    ClientError,
+    CreateError,
+    EndError,
+    HomeError,
+    RegistryError,
+    mvm_runtime::setup::SetupError
+);

@@ -1,0 +1,124 @@
+//! Describing a sandbox before it exists.
+
+use std::{path::PathBuf, time::Duration};
+
+use mvm_contract::{SandboxName, SandboxSpec};
+use mvm_runtime::{Home, Progress, Runtime, SupervisorProgram};
+
+use crate::{Error, Sandbox, local_runtime};
+
+/// A sandbox that is not created yet.
+#[derive(Debug, Clone, Default)]
+pub struct SandboxBuilder {
+    spec: SandboxSpec,
+    home: Option<PathBuf>,
+}
+
+/// Shows nothing.
+struct Silent;
+
+impl Progress for Silent {
+    fn stage(&self, _stage: &str, _total: Option<u64>) {}
+    fn advance(&self, _amount: u64) {}
+    fn finish(&self) {}
+}
+
+impl SandboxBuilder {
+    pub(crate) fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets the image: `debian:NAME`, `oci-layout:DIRECTORY[:REFERENCE]` or
+    /// `oci-archive:FILE[:REFERENCE]`.
+    #[must_use]
+    pub fn image(mut self, image: impl Into<String>) -> Self {
+        self.spec.image = image.into();
+        self
+    }
+
+    /// Sets a name to find it by.
+    #[must_use]
+    pub fn name(mut self, name: SandboxName) -> Self {
+        self.spec.name = Some(name);
+        self
+    }
+
+    /// Sets the number of virtual processors.
+    #[must_use]
+    pub fn vcpus(mut self, vcpus: u32) -> Self {
+        self.spec.resources.vcpus = vcpus;
+        self
+    }
+
+    /// Sets its memory, in MiB.
+    #[must_use]
+    pub fn memory_mib(mut self, memory_mib: u32) -> Self {
+        self.spec.resources.memory_mib = memory_mib;
+        self
+    }
+
+    /// Sets the size of its own disk, in MiB.
+    #[must_use]
+    pub fn disk_mib(mut self, disk_mib: u32) -> Self {
+        self.spec.resources.disk_mib = disk_mib;
+        self
+    }
+
+    /// Sets a variable for all its commands.
+    #[must_use]
+    pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.spec.environment.insert(name.into(), value.into());
+        self
+    }
+
+    /// Sets the working directory of commands that name none.
+    #[must_use]
+    pub fn working_directory(mut self, path: impl Into<String>) -> Self {
+        self.spec.working_directory = Some(path.into());
+        self
+    }
+
+    /// Sets the user of commands that name none.
+    #[must_use]
+    pub fn user(mut self, user: impl Into<String>) -> Self {
+        self.spec.user = Some(user.into());
+        self
+    }
+
+    /// Destroys it when so much time has passed since its creation; rounded up to a second.
+    #[must_use]
+    pub fn ttl(mut self, ttl: Duration) -> Self {
+        self.spec.ttl_seconds = Some(ttl.as_secs() + u64::from(ttl.subsec_nanos() > 0));
+        self
+    }
+
+    /// Keeps its state in this directory instead of the one the environment names.
+    #[must_use]
+    pub fn home(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.home = Some(directory.into());
+        self
+    }
+
+    /// What is asked for so far.
+    #[must_use]
+    pub fn spec(&self) -> &SandboxSpec {
+        &self.spec
+    }
+
+    /// Creates it; returns when its agent answers.
+    pub async fn create(self) -> Result<Sandbox, Error> {
+        self.create_with_progress(&Silent).await
+    }
+
+    /// Creates it and tells how that goes on.
+    pub async fn create_with_progress(
+        self,
+        progress: &(dyn Progress + Sync),
+    ) -> Result<Sandbox, Error> {
+        let runtime = match self.home {
+            Some(home) => Runtime::new(Home::open(home)?, SupervisorProgram::installed()),
+            None => local_runtime()?,
+        };
+        Ok(Sandbox(runtime.create(&self.spec, progress).await?))
+    }
+}

@@ -1,0 +1,86 @@
+//! Errors of the SDK.
+
+use mvm_contract::{Coded, ErrorCode};
+use mvm_runtime::{ClientError, CommandResult, CreateError, EndError, HomeError, RegistryError};
+
+/// Anything that went wrong. [`Coded::code`] tells what kind it is, the same on every surface,
+/// and [`Coded::hint`] the way out.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// There is no usable state directory.
+    #[error(transparent)]
+    Home(#[from] HomeError),
+    /// The sandbox could not be created.
+    #[error(transparent)]
+    Create(#[from] CreateError),
+    /// An operation on a sandbox failed.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// The sandbox does not exist, or the state directory cannot be read.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// The sandbox could not be stopped or destroyed.
+    #[error(transparent)]
+    End(#[from] EndError),
+    /// A command that was to succeed did not.
+    #[error(transparent)]
+    CommandFailed(#[from] CommandFailed),
+}
+
+impl Error {
+    fn inner(&self) -> &dyn Coded {
+        match self {
+            Self::Home(error) => error,
+            Self::Create(error) => error,
+            Self::Client(error) => error,
+            Self::Registry(error) => error,
+            Self::End(error) => error,
+            Self::CommandFailed(error) => error,
+        }
+    }
+}
+
+impl Coded for Error {
+    fn code(&self) -> ErrorCode {
+        self.inner().code()
+    }
+
+    fn hint(&self) -> Option<String> {
+        self.inner().hint()
+    }
+}
+
+/// A command that was to succeed did not.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[error("the command exited with {}", result.exit_code())]
+pub struct CommandFailed {
+    /// Its whole result.
+    pub result: CommandResult,
+}
+
+impl Coded for CommandFailed {
+    fn code(&self) -> ErrorCode {
+        if self.result.exit.timed_out {
+            ErrorCode::Timeout
+        } else {
+            ErrorCode::CommandFailed
+        }
+    }
+}
+
+/// Demanding success of a command.
+pub trait Check: Sized {
+    /// The result, when the command exited with 0; otherwise an error that holds it.
+    fn check(self) -> Result<Self, CommandFailed>;
+}
+
+impl Check for CommandResult {
+    fn check(self) -> Result<Self, CommandFailed> {
+        if self.success() {
+            Ok(self)
+        } else {
+            Err(CommandFailed { result: self })
+        }
+    }
+}
