@@ -11,7 +11,7 @@ use futures::AsyncReadExt as _;
 use mvm_wire::{
     Hello, HelloReply, Operation, PROTOCOL_GENERATION, ReadLog, Reply, Request, Shutdown, reply,
     session::{
-        self, Closed, End, FrameReader, FrameWriter, ReadError, Stream, StreamOpener, WriteError,
+        self, Closed, End, FrameReader, FrameWriter, GreetingError, ReadError, Stream, StreamOpener, WriteError,
     },
 };
 use rustix::rand::{GetRandomFlags, getrandom};
@@ -23,6 +23,8 @@ use super::guest_log;
 /// Why the agent did not accept the connection.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum GreetError {
+    #[error(transparent)]
+    Greeting(#[from] GreetingError),
     #[error("failed to read the host's random source")]
     Random(#[source] io::Error),
     #[error(transparent)]
@@ -61,7 +63,9 @@ impl Guest {
         hostname: String,
         log: File,
     ) -> Result<Self, GreetError> {
-        let (opener, incoming, driver) = session::open(channel.compat(), End::Host);
+        let mut channel = channel.compat();
+        session::await_greeting(&mut channel).await?;
+        let (opener, incoming, driver) = session::open(channel, End::Host);
         // The guest opens streams for network flows alone, and this version grants none:
         // without anyone to take them, each is reset.
         drop(incoming);

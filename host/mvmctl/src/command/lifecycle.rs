@@ -57,10 +57,10 @@ pub(super) async fn destroy(context: &Context, options: Destroy) -> Result<u8, F
     // Every one is tried; the first failure is the one reported last.
     let mut failed = None;
     for name in sandboxes {
-        if let Err(failure) = destroy_one(context, &name).await {
-            if let Some(earlier) = failed.replace(failure) {
-                output::failure(&earlier, context.json);
-            }
+        if let Err(failure) = destroy_one(context, &name).await
+            && let Some(earlier) = failed.replace(failure)
+        {
+            output::failure(&earlier, context.json);
         }
     }
     failed.map_or(Ok(0), Err)
