@@ -1,1 +1,2 @@
-//! Under construction.
+//! The hypervisor seam.
+pub mod jail;
