@@ -35,7 +35,10 @@ pub(crate) struct BootCache {
 impl BootCache {
     pub(crate) fn open(directory: &Path) -> BootCache {
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok();
-        BootCache { directory: directory.to_owned(), boot: boot.map(|id| id.trim().to_owned()) }
+        BootCache {
+            directory: directory.to_owned(),
+            boot: boot.map(|id| id.trim().to_owned()),
+        }
     }
 
     /// The fact stored under `name` since the host started, if `key` is what it
@@ -53,19 +56,28 @@ impl BootCache {
         key: &str,
         fact: &T,
     ) -> Result<(), CacheError> {
-        let Some(boot) = &self.boot else { return Ok(()) };
+        let Some(boot) = &self.boot else {
+            return Ok(());
+        };
         let path = self.path(name);
         let store = || -> io::Result<()> {
             fs::create_dir_all(&self.directory)?;
             let mut file = tempfile::NamedTempFile::new_in(&self.directory)?;
-            let entry = Entry { boot: boot.clone(), key: key.to_owned(), fact };
+            let entry = Entry {
+                boot: boot.clone(),
+                key: key.to_owned(),
+                fact,
+            };
             serde_json::to_writer(&mut file, &entry)?;
             file.flush()?;
             file.as_file().sync_all()?;
             file.persist(&path).map_err(|error| error.error)?;
             fs::File::open(&self.directory)?.sync_all()
         };
-        store().map_err(|source| CacheError { path: path.clone(), source })
+        store().map_err(|source| CacheError {
+            path: path.clone(),
+            source,
+        })
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -85,7 +97,10 @@ mod tests {
         cache.write("tsc", "a", &7u64).unwrap();
         assert_eq!(cache.read::<u64>("tsc", "a"), Some(7));
         assert_eq!(cache.read::<u64>("tsc", "b"), None);
-        let later = BootCache { boot: Some("another boot".to_owned()), ..cache.clone() };
+        let later = BootCache {
+            boot: Some("another boot".to_owned()),
+            ..cache.clone()
+        };
         assert_eq!(later.read::<u64>("tsc", "a"), None);
         fs::write(cache.path("tsc"), "{\"boot\":").unwrap();
         assert_eq!(cache.read::<u64>("tsc", "a"), None);

@@ -56,12 +56,12 @@ fn read_both() -> (u64, i128) {
         let after = unsafe { std::arch::x86_64::_rdtsc() };
         let width = after.saturating_sub(before);
         if best.is_none_or(|(narrowest, ..)| width < narrowest) {
-            let nanoseconds =
-                i128::from(time.tv_sec) * 1_000_000_000 + i128::from(time.tv_nsec);
+            let nanoseconds = i128::from(time.tv_sec) * 1_000_000_000 + i128::from(time.tv_nsec);
             best = Some((width, before + width / 2, nanoseconds));
         }
     }
-    best.map(|(_, ticks, nanoseconds)| (ticks, nanoseconds)).unwrap_or_default()
+    best.map(|(_, ticks, nanoseconds)| (ticks, nanoseconds))
+        .unwrap_or_default()
 }
 
 #[cfg(all(test, target_arch = "x86_64"))]
@@ -76,6 +76,9 @@ mod tests {
         assert_eq!(host_tsc_khz(&cache).unwrap().unwrap().get(), first);
         let again = measure().unwrap().get();
         // The kernel tolerates 1 %; 0.1 % shows that preemption is ruled out.
-        assert!(first.abs_diff(again) < first / 1000, "{first} and {again} kHz");
+        assert!(
+            first.abs_diff(again) < first / 1000,
+            "{first} and {again} kHz"
+        );
     }
 }

@@ -24,11 +24,11 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use cgroup::Cgroup;
 pub use cgroup::CgroupError;
+pub(crate) use child::Child;
 pub use child::{ChildError, JailStep};
 pub use grant::GrantError;
-pub(crate) use cgroup::Cgroup;
-pub(crate) use child::Child;
 pub(crate) use grant::{Access, Grant};
 
 /// One independent limit on the jailed process.
@@ -112,6 +112,7 @@ pub struct JailOptions {
 #[derive(Debug, Clone)]
 pub struct JailSupport {
     report: JailReport,
+    cgroup_parent: Option<PathBuf>,
 }
 
 /// The jailed process could not be created.
@@ -184,13 +185,18 @@ impl JailSupport {
             Err(error) => unavailable(format!("the kernel has no Landlock: {error}")),
         };
         layers.insert(Layer::Landlock, landlock);
-        let cgroup = match Cgroup::find_parent() {
-            Ok(_) => LayerState::Applied,
-            Err(reason) => unavailable(reason),
+        let (cgroup, cgroup_parent) = match Cgroup::find_parent() {
+            Ok(parent) => (LayerState::Applied, Some(parent)),
+            Err(reason) => (unavailable(reason), None),
         };
         layers.insert(Layer::Cgroup, cgroup);
-        let mut support =
-            JailSupport { report: JailReport { layers, landlock_abi: abi.unwrap_or(0) } };
+        let mut support = JailSupport {
+            report: JailReport {
+                layers,
+                landlock_abi: abi.unwrap_or(0),
+            },
+            cgroup_parent,
+        };
 
         support.set_namespaces(&LayerState::Applied, LayerState::Applied);
         if let Err(error) = support.try_on_nothing() {
@@ -206,6 +212,21 @@ impl JailSupport {
     /// What a process jailed now would report.
     pub fn report(&self) -> &JailReport {
         &self.report
+    }
+
+    /// A cgroup for one process with limits on memory (bytes) and threads, or
+    /// nothing where the host delegates none.
+    pub(crate) fn make_cgroup(
+        &self,
+        memory: u64,
+        threads: u32,
+    ) -> Result<Option<Cgroup>, JailError> {
+        let Some(parent) = &self.cgroup_parent else {
+            return Ok(None);
+        };
+        Cgroup::create(parent, memory, threads)
+            .map(Some)
+            .map_err(JailError::Cgroup)
     }
 
     fn set_namespaces(&mut self, namespaces: &LayerState, private_root: LayerState) {
@@ -243,8 +264,12 @@ impl JailSupport {
         }
         // Numbers below 3 would be overwritten by the standard streams.
         let null = null_device()?;
-        let mut launch =
-            self.launch(confined.grants, confined.base, confined.output, null.as_fd())?;
+        let mut launch = self.launch(
+            confined.grants,
+            confined.base,
+            confined.output,
+            null.as_fd(),
+        )?;
         launch.program = Some((&program, &arguments));
         launch.inherited = confined.inherited;
         launch.file_size_limit = confined.file_size_limit;

@@ -162,14 +162,19 @@ impl Qmp {
         if !arguments.is_null() {
             request["arguments"] = arguments;
         }
-        self.unsent.extend_from_slice(request.to_string().as_bytes());
+        self.unsent
+            .extend_from_slice(request.to_string().as_bytes());
         self.unsent.push(b'\n');
         id
     }
 
     async fn flush(&mut self) -> Result<(), QmpError> {
         while !self.unsent.is_empty() {
-            let count = self.stream.write(&self.unsent).await.map_err(QmpError::Connection)?;
+            let count = self
+                .stream
+                .write(&self.unsent)
+                .await
+                .map_err(QmpError::Connection)?;
             self.unsent.drain(..count);
         }
         Ok(())
@@ -208,7 +213,9 @@ impl Qmp {
     /// The next line. Dropping the future loses nothing.
     async fn message(&mut self) -> Result<Map<String, Value>, QmpError> {
         loop {
-            let end = self.received[self.searched..].iter().position(|byte| *byte == b'\n');
+            let end = self.received[self.searched..]
+                .iter()
+                .position(|byte| *byte == b'\n');
             if let Some(end) = end {
                 let line: Vec<u8> = self.received.drain(..=self.searched + end).collect();
                 self.searched = 0;

@@ -61,8 +61,9 @@ impl Cgroup {
         while candidate.starts_with(&mount) {
             let controllers = fs::read_to_string(candidate.join("cgroup.subtree_control"));
             let controllers = controllers.unwrap_or_default();
-            let hands_down =
-                NEEDED.iter().all(|name| controllers.split_whitespace().any(|have| have == *name));
+            let hands_down = NEEDED
+                .iter()
+                .all(|name| controllers.split_whitespace().any(|have| have == *name));
             if hands_down && may_create_in(&candidate) {
                 return Ok(candidate);
             }
@@ -82,7 +83,10 @@ impl Cgroup {
         remove_empty(parent);
         let unique = format!("{PREFIX}{}-{}", std::process::id(), next_number());
         let path = parent.join(unique);
-        let create = |source| CgroupError::Create { path: path.clone(), source };
+        let create = |source| CgroupError::Create {
+            path: path.clone(),
+            source,
+        };
         fs::create_dir(&path).map_err(create)?;
         let directory = match File::open(&path) {
             Ok(directory) => directory,
@@ -130,7 +134,9 @@ fn may_create_in(group: &Path) -> bool {
 /// Removes groups of ours without processes; the kernel refuses the others.
 /// One whose creator still lives is left alone: it may be about to fill it.
 fn remove_empty(parent: &Path) {
-    let Ok(entries) = fs::read_dir(parent) else { return };
+    let Ok(entries) = fs::read_dir(parent) else {
+        return;
+    };
     for entry in entries.flatten() {
         let name = entry.file_name();
         let creator = name

@@ -12,7 +12,7 @@
 use std::ffi::{CStr, CString};
 use std::io::{self, Read};
 use std::mem;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
@@ -48,8 +48,16 @@ impl JailStep {
     fn from_byte(byte: u8) -> JailStep {
         use JailStep::*;
         [
-            Create, MapUser, OomScore, PrivateRoot, Descriptors, ResourceLimits, Capabilities,
-            NoNewPrivileges, Landlock, ParentDeath,
+            Create,
+            MapUser,
+            OomScore,
+            PrivateRoot,
+            Descriptors,
+            ResourceLimits,
+            Capabilities,
+            NoNewPrivileges,
+            Landlock,
+            ParentDeath,
         ]
         .into_iter()
         .find(|step| *step as u8 == byte)
@@ -150,11 +158,16 @@ pub(crate) struct Child {
 }
 
 const OPEN_FILES: u64 = 256;
+/// The constant of this name in `libc` is too narrow for its value.
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
 /// Creates the process. Returns when it has executed its program (or, without
 /// one, was confined); every failure of the child arrives here.
 pub(super) fn spawn(launch: &Launch<'_>) -> Result<Child, ChildError> {
-    let before = |source: io::Error| ChildError { step: JailStep::Create, source };
+    let before = |source: io::Error| ChildError {
+        step: JailStep::Create,
+        source,
+    };
     let (mut failures, report) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
         .map(|(read, write)| (std::fs::File::from(read), write))
         .map_err(|errno| before(errno.into()))?;
@@ -183,7 +196,7 @@ pub(super) fn spawn(launch: &Launch<'_>) -> Result<Child, ChildError> {
     arguments_of_clone.pidfd = &raw mut pidfd as u64;
     arguments_of_clone.exit_signal = libc::SIGCHLD as u64;
     if let Some(cgroup) = launch.cgroup {
-        flags |= libc::CLONE_INTO_CGROUP as u64;
+        flags |= CLONE_INTO_CGROUP;
         arguments_of_clone.cgroup = cgroup.as_raw_fd() as u64;
     }
     arguments_of_clone.flags = flags;
@@ -203,7 +216,7 @@ pub(super) fn spawn(launch: &Launch<'_>) -> Result<Child, ChildError> {
         return Err(before(io::Error::last_os_error()));
     }
     if pid == 0 {
-        let failed = confine(launch, &supervisor, report.as_fd(), program, &arguments);
+        let failed = confine(launch, &supervisor, program, &arguments);
         // SAFETY: `_exit` may be called at any time and does not return;
         // `write` reads five bytes from a live array.
         unsafe {
@@ -243,14 +256,17 @@ fn errno() -> i32 {
 }
 
 fn check(step: JailStep, result: i64) -> Result<i32, Failed> {
-    if result < 0 { Err((step, errno())) } else { Ok(result as i32) }
+    if result < 0 {
+        Err((step, errno()))
+    } else {
+        Ok(result as i32)
+    }
 }
 
 /// Everything between `clone3` and `execve`. Runs in the child.
 fn confine(
     launch: &Launch<'_>,
     supervisor: &OwnedFd,
-    report: BorrowedFd<'_>,
     program: Option<&CStr>,
     arguments: &[*const libc::c_char],
 ) -> Result<(), Failed> {
@@ -260,7 +276,11 @@ fn confine(
         write_file(JailStep::MapUser, c"/proc/self/uid_map", &map.uid_map)?;
         write_file(JailStep::MapUser, c"/proc/self/gid_map", &map.gid_map)?;
     }
-    write_file(JailStep::OomScore, c"/proc/self/oom_score_adj", &launch.oom_score)?;
+    write_file(
+        JailStep::OomScore,
+        c"/proc/self/oom_score_adj",
+        &launch.oom_score,
+    )?;
     if let Some(root) = &launch.root {
         enter_private_root(root)?;
     }
@@ -273,19 +293,22 @@ fn confine(
     drop_capability_bounds()?;
     // SAFETY: these `prctl` operations take integers only.
     unsafe {
-        check(JailStep::NoNewPrivileges, libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) as i64)?;
+        check(
+            JailStep::NoNewPrivileges,
+            libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) as i64,
+        )?;
     }
     if let Some(ruleset) = &launch.landlock {
         // SAFETY: the descriptor is a Landlock ruleset; no flag is given.
-        let result = unsafe {
-            libc::syscall(libc::SYS_landlock_restrict_self, ruleset.as_raw_fd(), 0)
-        };
+        let result =
+            unsafe { libc::syscall(libc::SYS_landlock_restrict_self, ruleset.as_raw_fd(), 0) };
         check(JailStep::Landlock, result)?;
     }
     die_with(supervisor)?;
-    let Some(program) = program else { return Ok(()) };
+    let Some(program) = program else {
+        return Ok(());
+    };
     let environment = [std::ptr::null::<libc::c_char>()];
-    let _ = report;
     // SAFETY: both arrays end with a null pointer and every other pointer is to
     // a C string that lives in `launch`.
     unsafe { libc::execve(program.as_ptr(), arguments.as_ptr(), environment.as_ptr()) };
@@ -307,7 +330,10 @@ fn reset_signals() {
 fn write_file(step: JailStep, path: &CStr, content: &[u8]) -> Result<(), Failed> {
     // SAFETY: the path is a C string, and `write` reads within `content`.
     unsafe {
-        let file = check(step, libc::open(path.as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC) as i64)?;
+        let file = check(
+            step,
+            libc::open(path.as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC) as i64,
+        )?;
         let written = libc::write(file, content.as_ptr().cast(), content.len());
         let failed = check(step, written as i64);
         libc::close(file);
@@ -328,17 +354,34 @@ fn enter_private_root(root: &PrivateRoot) -> Result<(), Failed> {
     // the call allows it.
     unsafe {
         let propagation = libc::MS_REC | libc::MS_PRIVATE;
-        check(step, mount(std::ptr::null(), c"/".as_ptr(), propagation, std::ptr::null()))?;
+        check(
+            step,
+            mount(
+                std::ptr::null(),
+                c"/".as_ptr(),
+                propagation,
+                std::ptr::null(),
+            ),
+        )?;
         let options = c"mode=0755,size=1m,nr_inodes=4096".as_ptr();
-        check(step, mount(c"tmpfs".as_ptr(), root.base.as_ptr(), flags, options))?;
+        check(
+            step,
+            mount(c"tmpfs".as_ptr(), root.base.as_ptr(), flags, options),
+        )?;
         check(step, libc::chdir(root.base.as_ptr()) as i64)?;
         check(step, libc::mkdir(c".old".as_ptr(), 0o755) as i64)?;
-        check(step, libc::syscall(libc::SYS_pivot_root, c".".as_ptr(), c".old".as_ptr()))?;
+        check(
+            step,
+            libc::syscall(libc::SYS_pivot_root, c".".as_ptr(), c".old".as_ptr()),
+        )?;
         check(step, libc::chdir(c"/".as_ptr()) as i64)?;
         for bind in &root.binds {
             bind_path(bind)?;
         }
-        check(step, libc::umount2(c"/.old".as_ptr(), libc::MNT_DETACH) as i64)?;
+        check(
+            step,
+            libc::umount2(c"/.old".as_ptr(), libc::MNT_DETACH) as i64,
+        )?;
         check(step, libc::rmdir(c"/.old".as_ptr()) as i64)?;
         set_mount_flags(c"/", 0, libc::MOUNT_ATTR_RDONLY)
     }
@@ -377,7 +420,12 @@ fn bind_path(bind: &Bind) -> Result<(), Failed> {
     // SAFETY: source and target are C strings owned by `bind`.
     let bound = unsafe {
         let flags = libc::MS_BIND | libc::MS_REC;
-        mount(bind.source.as_ptr(), bind.target.as_ptr(), flags, std::ptr::null())
+        mount(
+            bind.source.as_ptr(),
+            bind.target.as_ptr(),
+            flags,
+            std::ptr::null(),
+        )
     };
     check(step, bound)?;
     let mut attributes = libc::MOUNT_ATTR_NOSUID;
@@ -401,8 +449,12 @@ fn make_directory(path: &CStr) -> Result<(), Failed> {
 
 /// Adds attributes and takes none away: those that the host set stay locked.
 fn set_mount_flags(path: &CStr, recursive: i32, attributes: u64) -> Result<(), Failed> {
-    let change =
-        libc::mount_attr { attr_set: attributes, attr_clr: 0, propagation: 0, userns_fd: 0 };
+    let change = libc::mount_attr {
+        attr_set: attributes,
+        attr_clr: 0,
+        propagation: 0,
+        userns_fd: 0,
+    };
     // SAFETY: the path is a C string and `change` lives through the call, which
     // is told its size.
     let result = unsafe {
@@ -437,7 +489,10 @@ fn pass_descriptors(launch: &Launch<'_>) -> Result<(), Failed> {
         );
         check(step, all)?;
         for descriptor in launch.inherited {
-            check(step, libc::fcntl(descriptor.as_raw_fd(), libc::F_SETFD, 0) as i64)?;
+            check(
+                step,
+                libc::fcntl(descriptor.as_raw_fd(), libc::F_SETFD, 0) as i64,
+            )?;
         }
     }
     Ok(())
@@ -445,14 +500,26 @@ fn pass_descriptors(launch: &Launch<'_>) -> Result<(), Failed> {
 
 /// Lowers a limit; one that is lower already stays.
 fn limit(resource: libc::__rlimit_resource_t, value: u64) -> Result<(), Failed> {
-    let mut limit = libc::rlimit { rlim_cur: value, rlim_max: value };
+    let mut limit = libc::rlimit {
+        rlim_cur: value,
+        rlim_max: value,
+    };
     // SAFETY: both structures live through the calls.
     unsafe {
-        let mut present = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-        check(JailStep::ResourceLimits, libc::getrlimit(resource, &raw mut present) as i64)?;
+        let mut present = libc::rlimit {
+            rlim_cur: 0,
+            rlim_max: 0,
+        };
+        check(
+            JailStep::ResourceLimits,
+            libc::getrlimit(resource, &raw mut present) as i64,
+        )?;
         limit.rlim_max = value.min(present.rlim_max);
         limit.rlim_cur = limit.rlim_max;
-        check(JailStep::ResourceLimits, libc::setrlimit(resource, &raw const limit) as i64)?;
+        check(
+            JailStep::ResourceLimits,
+            libc::setrlimit(resource, &raw const limit) as i64,
+        )?;
     }
     Ok(())
 }
@@ -479,12 +546,18 @@ fn drop_capability_bounds() -> Result<(), Failed> {
 /// Asks for `SIGKILL` when the supervisor's thread ends, and makes sure that it
 /// had not ended before that was asked.
 fn die_with(supervisor: &OwnedFd) -> Result<(), Failed> {
-    let mut dead =
-        libc::pollfd { fd: supervisor.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    let mut dead = libc::pollfd {
+        fd: supervisor.as_raw_fd(),
+        events: libc::POLLIN,
+        revents: 0,
+    };
     // SAFETY: `prctl` takes integers here, `poll` one live structure.
     unsafe {
         let signal = libc::SIGKILL as libc::c_ulong;
-        check(JailStep::ParentDeath, libc::prctl(libc::PR_SET_PDEATHSIG, signal, 0, 0, 0) as i64)?;
+        check(
+            JailStep::ParentDeath,
+            libc::prctl(libc::PR_SET_PDEATHSIG, signal, 0, 0, 0) as i64,
+        )?;
         if libc::poll(&raw mut dead, 1, 0) != 0 {
             return Err((JailStep::ParentDeath, libc::ESRCH));
         }
@@ -504,5 +577,9 @@ pub(super) fn landlock_abi() -> io::Result<i32> {
             VERSION,
         )
     };
-    if version < 0 { Err(io::Error::last_os_error()) } else { Ok(version as i32) }
+    if version < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(version as i32)
+    }
 }

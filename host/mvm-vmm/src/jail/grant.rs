@@ -9,9 +9,8 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::{Component, Path, PathBuf};
 
 use landlock::{
-    Access as _,
-    AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, PathBeneath, Ruleset, RulesetAttr,
-    RulesetCreatedAttr, Scope,
+    Access as _, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, PathBeneath, Ruleset,
+    RulesetAttr, RulesetCreatedAttr, Scope,
 };
 
 use super::JailError;
@@ -34,7 +33,10 @@ pub(crate) struct Grant {
 
 impl Grant {
     pub(crate) fn new(path: &Path, access: Access) -> Grant {
-        Grant { path: path.to_owned(), access }
+        Grant {
+            path: path.to_owned(),
+            access,
+        }
     }
 }
 
@@ -79,14 +81,19 @@ pub(super) fn binds(grants: &[Grant]) -> Result<Vec<Bind>, GrantError> {
                 .components()
                 .all(|part| matches!(part, Component::RootDir | Component::Normal(_)));
         if !plain {
-            return Err(GrantError::NotPlain { path: grant.path.clone() });
+            return Err(GrantError::NotPlain {
+                path: grant.path.clone(),
+            });
         }
         let access = wanted.entry(&grant.path).or_insert(grant.access);
         *access = (*access).max(grant.access);
     }
     let mut binds = Vec::with_capacity(wanted.len());
     for (path, access) in &wanted {
-        let open = |source| GrantError::Open { path: path.to_path_buf(), source };
+        let open = |source| GrantError::Open {
+            path: path.to_path_buf(),
+            source,
+        };
         let real = path.canonicalize().map_err(open)?;
         let kind = real.metadata().map_err(open)?.file_type();
         let above = path.ancestors().skip(1).find_map(|above| wanted.get(above));
@@ -97,7 +104,11 @@ pub(super) fn binds(grants: &[Grant]) -> Result<Vec<Bind>, GrantError> {
         };
         let mut parents = Vec::new();
         if above.is_none() {
-            for parent in path.ancestors().skip(1).filter(|parent| *parent != Path::new("/")) {
+            for parent in path
+                .ancestors()
+                .skip(1)
+                .filter(|parent| *parent != Path::new("/"))
+            {
                 parents.insert(0, c_path(parent)?);
             }
         }
@@ -116,8 +127,10 @@ pub(super) fn binds(grants: &[Grant]) -> Result<Vec<Bind>, GrantError> {
 }
 
 fn c_path(path: &Path) -> Result<CString, GrantError> {
-    CString::new(path.as_os_str().as_bytes())
-        .map_err(|source| GrantError::ZeroByte { path: path.to_owned(), source })
+    CString::new(path.as_os_str().as_bytes()).map_err(|source| GrantError::ZeroByte {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// A Landlock ruleset that handles everything this kernel's version can handle
@@ -132,7 +145,9 @@ pub(super) fn landlock_rules(grants: &[Grant], abi: i32) -> Result<Option<OwnedF
         .map_err(JailError::Landlock)?;
     let network = AccessNet::from_all(abi);
     if !network.is_empty() {
-        ruleset = ruleset.handle_access(network).map_err(JailError::Landlock)?;
+        ruleset = ruleset
+            .handle_access(network)
+            .map_err(JailError::Landlock)?;
     }
     let scopes = Scope::from_all(abi);
     if !scopes.is_empty() {
@@ -141,7 +156,10 @@ pub(super) fn landlock_rules(grants: &[Grant], abi: i32) -> Result<Option<OwnedF
     let mut ruleset = ruleset.create().map_err(JailError::Landlock)?;
     for grant in grants {
         let open = |source| {
-            JailError::Grant(GrantError::Open { path: grant.path.clone(), source })
+            JailError::Grant(GrantError::Open {
+                path: grant.path.clone(),
+                source,
+            })
         };
         let is_directory = grant.path.metadata().map_err(open)?.is_dir();
         let file = rustix::fs::open(
@@ -154,7 +172,9 @@ pub(super) fn landlock_rules(grants: &[Grant], abi: i32) -> Result<Option<OwnedF
         if !is_directory {
             rights &= AccessFs::from_file(abi);
         }
-        ruleset = ruleset.add_rule(PathBeneath::new(file, rights)).map_err(JailError::Landlock)?;
+        ruleset = ruleset
+            .add_rule(PathBeneath::new(file, rights))
+            .map_err(JailError::Landlock)?;
     }
     Ok(ruleset.into())
 }

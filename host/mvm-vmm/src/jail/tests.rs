@@ -1,11 +1,13 @@
-use std::fs::File;
 use std::io::{ErrorKind, Read, Seek};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::unix::net::UnixStream;
 
+use rustix::process::Pid;
+
 use super::*;
 
 const INSIDE: &str = "jail::tests::inside";
+const PARAMETERS: &str = "parameters=";
 
 /// Runs `inside` of this test program in the jail and returns what it printed.
 fn run_inside(support: &JailSupport, listener: &TcpListener, socket: &Path) -> String {
@@ -23,7 +25,6 @@ fn run_inside(support: &JailSupport, listener: &TcpListener, socket: &Path) -> S
     grants.push(Grant::new(&program, Access::Execute));
     grants.push(Grant::new(&readable, Access::Read));
     grants.push(Grant::new(&writable, Access::Write));
-    // The test program tells its arguments from the names of tests.
     let parameters = format!(
         "{}\n{}\n{}\n{}\n{}",
         listener.local_addr().unwrap(),
@@ -32,21 +33,27 @@ fn run_inside(support: &JailSupport, listener: &TcpListener, socket: &Path) -> S
         writable.display(),
         std::process::id(),
     );
-    let (mut ours, theirs) = UnixStream::pair().unwrap();
-    std::io::Write::write_all(&mut ours, parameters.as_bytes()).unwrap();
-    drop(ours);
-    let theirs = above_standard_streams(theirs.as_fd()).unwrap();
-    let number = std::os::fd::AsRawFd::as_raw_fd(&theirs).to_string();
-    let arguments =
-        [INSIDE, "--exact", "--nocapture", "--test-threads=1", "--skip", &format!("fd={number}")]
-            .map(str::to_owned);
+    let given = scratch.path().join("parameters");
+    std::fs::write(&given, parameters).unwrap();
+    grants.push(Grant::new(&given, Access::Read));
+    // The harness accepts any name of a test to skip.
+    let given = format!("{PARAMETERS}{}", given.display());
+    let arguments = [
+        INSIDE,
+        "--exact",
+        "--nocapture",
+        "--test-threads=1",
+        "--skip",
+        &given,
+    ]
+    .map(str::to_owned);
     let child = support
         .spawn(&Confined {
             program: &program,
             arguments: &arguments,
             grants: &grants,
             base: scratch.path(),
-            inherited: &[theirs.as_fd()],
+            inherited: &[],
             output: log.as_fd(),
             file_size_limit: None,
             cgroup: None,
@@ -65,18 +72,10 @@ fn run_inside(support: &JailSupport, listener: &TcpListener, socket: &Path) -> S
 /// prints one line per attempt.
 #[test]
 fn inside() {
-    let Some(number) =
-        std::env::args().find_map(|argument| argument.strip_prefix("fd=").map(str::to_owned))
-    else {
-        return;
-    };
-    let mut parameters = String::new();
-    #[allow(unsafe_code)]
-    // SAFETY: the descriptor was inherited for this process to own.
-    let mut file = unsafe {
-        <File as std::os::fd::FromRawFd>::from_raw_fd(number.parse().unwrap())
-    };
-    file.read_to_string(&mut parameters).unwrap();
+    let given =
+        std::env::args().find_map(|argument| argument.strip_prefix(PARAMETERS).map(str::to_owned));
+    let Some(given) = given else { return };
+    let parameters = std::fs::read_to_string(given).unwrap();
     let mut lines = parameters.lines();
     let mut next = || lines.next().unwrap().to_owned();
     let (address, socket, readable, writable, outer_pid) = (next(), next(), next(), next(), next());
@@ -86,25 +85,45 @@ fn inside() {
     };
     let done = |()| String::new();
     say("read granted", std::fs::read_to_string(&readable));
-    say("write granted", std::fs::write(&writable, "changed").map(done));
+    say(
+        "write granted",
+        std::fs::write(&writable, "changed").map(done),
+    );
     say("write read-only", std::fs::write(&readable, "no").map(done));
     say("shadow", std::fs::read_to_string("/etc/shadow"));
     say("passwd", std::fs::read_to_string("/etc/passwd"));
-    say("processes", std::fs::read_dir("/proc").map(|entries| entries.count().to_string()));
+    say(
+        "processes",
+        std::fs::read_dir("/proc").map(|entries| entries.count().to_string()),
+    );
     say("create", std::fs::write("/created", "no").map(done));
     say("tcp", TcpStream::connect(&address).map(|_| String::new()));
-    say("listen", TcpListener::bind("127.0.0.1:0").map(|_| String::new()));
+    say(
+        "listen",
+        TcpListener::bind("127.0.0.1:0").map(|_| String::new()),
+    );
     let datagram = UdpSocket::bind("0.0.0.0:0").and_then(|udp| udp.send_to(b"x", &address));
     say("udp", datagram.map(|_| String::new()));
-    say("socket", UnixStream::connect(&socket).map(|_| String::new()));
+    say(
+        "socket",
+        UnixStream::connect(&socket).map(|_| String::new()),
+    );
     let outer = Pid::from_raw(outer_pid.parse().unwrap()).unwrap();
-    say("signal", rustix::process::test_kill_process(outer).map(done).map_err(Into::into));
+    say(
+        "signal",
+        rustix::process::test_kill_process(outer)
+            .map(done)
+            .map_err(Into::into),
+    );
     say("pid", Ok(std::process::id().to_string()));
     say("uid", Ok(rustix::process::getuid().as_raw().to_string()));
-    say("execute", std::process::Command::new("/bin/true").status().map(|_| String::new()));
+    say(
+        "execute",
+        std::process::Command::new("/bin/true")
+            .status()
+            .map(|_| String::new()),
+    );
 }
-
-use rustix::process::Pid;
 
 fn line<'a>(text: &'a str, what: &str) -> &'a str {
     let prefix = format!("{what}: ");
@@ -121,10 +140,20 @@ fn check_denials(support: &JailSupport) -> String {
     let text = run_inside(support, &listener, &socket);
     assert_eq!(line(&text, "read granted"), "ok given");
     assert_eq!(line(&text, "write granted").trim_end(), "ok");
-    for denied in
-        ["write read-only", "shadow", "passwd", "processes", "create", "tcp", "signal", "execute"]
-    {
-        assert!(!line(&text, denied).starts_with("ok"), "{denied} was allowed:\n{text}");
+    for denied in [
+        "write read-only",
+        "shadow",
+        "passwd",
+        "processes",
+        "create",
+        "tcp",
+        "signal",
+        "execute",
+    ] {
+        assert!(
+            !line(&text, denied).starts_with("ok"),
+            "{denied} was allowed:\n{text}"
+        );
     }
     text
 }
@@ -132,7 +161,10 @@ fn check_denials(support: &JailSupport) -> String {
 fn without(layers: &[Layer]) -> JailSupport {
     let mut support = JailSupport::detect();
     for layer in layers {
-        support.report.layers.insert(*layer, unavailable("left out by a test".to_owned()));
+        support
+            .report
+            .layers
+            .insert(*layer, unavailable("left out by a test".to_owned()));
     }
     support
 }
@@ -165,7 +197,10 @@ fn landlock_alone_denies_files_tcp_and_signals() {
         return;
     }
     let text = check_denials(&support);
-    assert_eq!(line(&text, "shadow"), format!("{:?}", ErrorKind::PermissionDenied));
+    assert_eq!(
+        line(&text, "shadow"),
+        format!("{:?}", ErrorKind::PermissionDenied)
+    );
 }
 
 #[test]

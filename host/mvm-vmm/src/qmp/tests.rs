@@ -20,15 +20,30 @@ async fn bare_qemu() -> Bare {
     let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
     // Standard input is inherited by nature: QMP runs over it.
     let child = Command::new("qemu-system-x86_64")
-        .args(["-nodefaults", "-no-user-config", "-display", "none", "-machine", "none", "-S"])
-        .args(["-chardev", "socket,id=control,fd=0", "-mon", "chardev=control,mode=control"])
+        .args([
+            "-nodefaults",
+            "-no-user-config",
+            "-display",
+            "none",
+            "-machine",
+            "none",
+            "-S",
+        ])
+        .args([
+            "-chardev",
+            "socket,id=control,fd=0",
+            "-mon",
+            "chardev=control,mode=control",
+        ])
         .stdin(std::os::fd::OwnedFd::from(theirs))
         .stdout(std::process::Stdio::null())
         .stderr(std::process::Stdio::null())
         .spawn()
         .unwrap();
     ours.set_nonblocking(true).unwrap();
-    let qmp = Qmp::connect(UnixStream::from_std(ours).unwrap()).await.unwrap();
+    let qmp = Qmp::connect(UnixStream::from_std(ours).unwrap())
+        .await
+        .unwrap();
     Bare { child, qmp }
 }
 
@@ -50,21 +65,36 @@ async fn real_qemu_answers_refuses_and_takes_descriptors() {
     let mut bare = bare_qemu().await;
     let status = bare.qmp.execute("query-status", Value::Null).await.unwrap();
     assert_eq!(status["running"], false);
-    match bare.qmp.execute("no-such-command", Value::Null).await.unwrap_err() {
+    match bare
+        .qmp
+        .execute("no-such-command", Value::Null)
+        .await
+        .unwrap_err()
+    {
         QmpError::Refused { command, class, .. } => {
-            assert_eq!((command.as_str(), class.as_str()), ("no-such-command", "CommandNotFound"));
+            assert_eq!(
+                (command.as_str(), class.as_str()),
+                ("no-such-command", "CommandNotFound")
+            );
         }
         other => panic!("{other:?}"),
     }
     let file = tempfile::tempfile().unwrap();
     let name = json!({ "fdname": "state" });
-    bare.qmp.execute_with_fd("getfd", name.clone(), file.as_fd()).await.unwrap();
+    bare.qmp
+        .execute_with_fd("getfd", name.clone(), file.as_fd())
+        .await
+        .unwrap();
     bare.qmp.execute("closefd", name.clone()).await.unwrap();
     assert!(matches!(
         bare.qmp.execute("closefd", name).await,
         Err(QmpError::Refused { .. })
     ));
-    let schema = bare.qmp.execute("query-qmp-schema", Value::Null).await.unwrap();
+    let schema = bare
+        .qmp
+        .execute("query-qmp-schema", Value::Null)
+        .await
+        .unwrap();
     assert!(schema.as_array().unwrap().len() > 100);
     bare.qmp.execute("quit", Value::Null).await.unwrap();
     let event = bare.qmp.next_event().await.unwrap();
@@ -82,7 +112,8 @@ async fn an_answer_nobody_waits_for_is_skipped() {
         () = tokio::task::yield_now() => None,
     };
     assert!(abandoned.is_none());
-    let answers = b"{\"return\": 1, \"id\": 0}\n{\"event\": \"STOP\"}\n{\"return\": 2, \"id\": 1}\n";
+    let answers =
+        b"{\"return\": 1, \"id\": 0}\n{\"event\": \"STOP\"}\n{\"return\": 2, \"id\": 1}\n";
     qemu.write_all(answers).await.unwrap();
     assert_eq!(qmp.execute("cont", Value::Null).await.unwrap(), json!(2));
     assert_eq!(qmp.next_event().await.unwrap().name, "STOP");
@@ -115,12 +146,17 @@ async fn events_are_bounded() {
             let line = format!("{{\"event\": \"E{number}\"}}\n");
             qemu.write_all(line.as_bytes()).await.unwrap();
         }
-        qemu.write_all(b"{\"return\": {}, \"id\": 0}\n").await.unwrap();
+        qemu.write_all(b"{\"return\": {}, \"id\": 0}\n")
+            .await
+            .unwrap();
         // Held until the client is gone.
         let _ = qemu.read(&mut [0; 256]).await;
         let _ = qemu.read(&mut [0; 256]).await;
     });
     qmp.execute("stop", Value::Null).await.unwrap();
     assert_eq!(qmp.events.len(), EVENT_LIMIT);
-    assert_eq!(qmp.next_event().await.unwrap().name, format!("E{EVENT_LIMIT}"));
+    assert_eq!(
+        qmp.next_event().await.unwrap().name,
+        format!("E{EVENT_LIMIT}")
+    );
 }
