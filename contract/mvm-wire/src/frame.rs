@@ -136,7 +136,7 @@ pub fn encode_message(message: &impl prost::Message, out: &mut Vec<u8>) -> Resul
 }
 
 /// The header of a frame. `length` must not exceed the kind's limit.
-fn header(kind: FrameKind, length: usize) -> [u8; HEADER_BYTES] {
+pub(crate) fn header(kind: FrameKind, length: usize) -> [u8; HEADER_BYTES] {
     let [_, a, b, c] = (length as u32).to_be_bytes();
     [kind as u8, a, b, c]
 }

@@ -3,10 +3,21 @@
 //! [`open`] gives three parts: a [`StreamOpener`] to open streams, [`IncomingStreams`] to take
 //! those the peer opens, and a [`Driver`], a future that moves the bytes and ends with the
 //! channel. No executor is assumed. Bounds that hold against a hostile peer: [`MAX_STREAMS`]
-//! streams at once, [`MAX_WINDOW_BYTES`] of unread bytes over all of them, [`MAX_INCOMING`]
-//! streams waiting to be taken (more are reset).
+//! streams at once, [`MAX_WINDOW_BYTES`] of unread bytes over all of them.
+//!
+//! A channel outlives its connections: either end can miss that the other went and came back, and
+//! bytes of the connection before can still be under way. So each connection begins with the
+//! agent's [greeting]: [`greet`] on the agent, which first throws away what was waiting, and
+//! [`await_greeting`] on the host, which says nothing before it has seen it.
+//!
+//! A stream that an end has finished with is simply dropped. The peer still reads what was written
+//! before, then the end; its own writes fail from there on, so that nobody waits for a window that
+//! never opens.
+//!
+//! [greeting]: GREETING
 
 mod framed;
+mod greeting;
 
 use std::{
     future::Future,
@@ -21,18 +32,21 @@ use futures::{
 };
 
 pub use framed::{FrameReader, FrameWriter, ReadError, WriteError};
+pub use greeting::{GREETING, GreetingError, MAX_STALE_BYTES, await_greeting, greet};
 
 /// Streams open at once on a connection, both directions together.
 pub const MAX_STREAMS: usize = 128;
 /// Unread bytes a peer can make this end hold, over all streams: 48 MiB.
 pub const MAX_WINDOW_BYTES: usize = 48 * 1024 * 1024;
-/// Streams the peer opened that nobody has taken yet.
-pub const MAX_INCOMING: usize = 32;
-
-/// Payload of one multiplexer frame: large enough that its 12-byte header and its system call do
-/// not show, small enough that streams share the channel fairly.
-const SPLIT_BYTES: usize = 64 * 1024;
+/// Payload of one multiplexer frame: with the multiplexer's 12-byte header it fills 64 KiB, two of
+/// the largest buffers the port's driver sends at once. Small enough that streams share the
+/// channel fairly.
+const SPLIT_BYTES: usize = 64 * 1024 - 12;
 const CHANNEL_BUFFER_BYTES: usize = 128 * 1024;
+
+/// The payload of a data frame that travels best: with its header it fills two frames of the
+/// multiplexer.
+pub const BULK_BYTES: usize = 2 * SPLIT_BYTES - crate::frame::HEADER_BYTES;
 
 /// One multiplexed stream.
 pub type Stream = yamux::Stream;
@@ -75,7 +89,7 @@ where
         BufWriter::with_capacity(CHANNEL_BUFFER_BYTES, channel),
     );
     let (request_open, open_requests) = mpsc::channel(MAX_STREAMS);
-    let (deliver, incoming) = mpsc::channel(MAX_INCOMING);
+    let (deliver, incoming) = mpsc::channel(MAX_STREAMS);
     let driver = Driver {
         connection: yamux::Connection::new(buffered, config, mode),
         open_requests,
@@ -115,6 +129,11 @@ impl IncomingStreams {
     pub async fn next(&mut self) -> Option<Stream> {
         self.0.next().await
     }
+
+    /// As [`next`](Self::next), for a hand-written future.
+    pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Stream>> {
+        self.0.poll_next_unpin(context)
+    }
 }
 
 /// Moves the bytes; must be polled for anything to happen. Ends with `Ok` when the channel hangs
@@ -151,7 +170,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Future for Driver<T> {
             }
             match this.connection.poll_next_inbound(context) {
                 Poll::Ready(Some(Ok(stream))) => {
-                    // A full queue drops the stream, which resets it: the peer sees it refused.
+                    // The queue holds all streams that can be open at once; where the receiver is
+                    // gone the stream is dropped, which resets it: the peer sees it refused.
                     let _ = this.deliver.try_send(stream);
                 }
                 Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(error.into())),

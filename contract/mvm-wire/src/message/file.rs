@@ -26,7 +26,7 @@ pub struct WriteFile {
     /// Permission bits; absent keeps those of a file that is there, and means 0644 for a new one.
     #[prost(uint32, optional, tag = "2")]
     pub mode: Option<u32>,
-    /// Make missing parent directories (0755).
+    /// Make missing parent directories (0755, of the same owner).
     #[prost(bool, tag = "3")]
     pub make_parents: bool,
     /// Owner of the file, as in [`StartProcess::user`](super::StartProcess::user); empty keeps
@@ -170,7 +170,7 @@ pub struct UploadTree {
     /// What the root entry becomes.
     #[prost(bytes = "vec", tag = "1")]
     pub path: Vec<u8>,
-    /// Make missing parent directories (0755).
+    /// Make missing parent directories (0755, of the same owner).
     #[prost(bool, tag = "2")]
     pub make_parents: bool,
     /// Owner of what is made, as in [`StartProcess::user`](super::StartProcess::user); empty

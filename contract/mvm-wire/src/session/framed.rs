@@ -150,14 +150,38 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
     pub async fn message(&mut self, message: &impl prost::Message) -> Result<(), WriteError> {
         self.buffer.clear();
         frame::encode_message(message, &mut self.buffer).map_err(WriteError::Frame)?;
-        self.write_out().await
+        self.write_out(self.buffer.len()).await
     }
 
     /// Sends a frame of bytes. Not cancel-safe.
     pub async fn data(&mut self, kind: FrameKind, payload: &[u8]) -> Result<(), WriteError> {
         self.buffer.clear();
         frame::encode(kind, payload, &mut self.buffer).map_err(WriteError::Frame)?;
-        self.write_out().await
+        self.write_out(self.buffer.len()).await
+    }
+
+    /// Sends a frame whose payload `fill` writes into the buffer it gets, of `limit` bytes (at most
+    /// what `kind` allows); it returns how many it wrote. 0 sends nothing. Not cancel-safe.
+    ///
+    /// The outer error is the stream's, the inner one is `fill`'s.
+    pub async fn data_from<E>(
+        &mut self,
+        kind: FrameKind,
+        limit: usize,
+        fill: impl FnOnce(&mut [u8]) -> Result<usize, E>,
+    ) -> Result<Result<usize, E>, WriteError> {
+        let end = HEADER_BYTES + limit.min(kind.limit());
+        if self.buffer.len() < end {
+            self.buffer.resize(end, 0);
+        }
+        let count = match fill(&mut self.buffer[HEADER_BYTES..end]) {
+            Ok(0) => return Ok(Ok(0)),
+            Ok(count) => count.min(end - HEADER_BYTES),
+            Err(error) => return Ok(Err(error)),
+        };
+        self.buffer[..HEADER_BYTES].copy_from_slice(&frame::header(kind, count));
+        self.write_out(HEADER_BYTES + count).await?;
+        Ok(Ok(count))
     }
 
     /// Says that nothing more will be written; the other direction stays open.
@@ -170,9 +194,9 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
         self.stream
     }
 
-    async fn write_out(&mut self) -> Result<(), WriteError> {
+    async fn write_out(&mut self, end: usize) -> Result<(), WriteError> {
         self.stream
-            .write_all(&self.buffer)
+            .write_all(&self.buffer[..end])
             .await
             .map_err(WriteError::Io)?;
         self.stream.flush().await.map_err(WriteError::Io)
