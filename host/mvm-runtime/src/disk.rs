@@ -24,7 +24,7 @@ const COPY_BUFFER_BYTES: usize = 1024 * 1024;
 pub enum DiskError {
     /// `mke2fs` is not installed.
     #[error("`mke2fs` is not installed")]
-    NoMke2fs(#[source] io::Error),
+    NoMke2fs,
     /// `mke2fs` failed.
     #[error("`mke2fs` failed: {said}")]
     Mke2fs {
@@ -55,14 +55,14 @@ pub enum DiskError {
 impl Coded for DiskError {
     fn code(&self) -> ErrorCode {
         match self {
-            Self::NoMke2fs(_) | Self::Mke2fs { .. } => ErrorCode::BackendUnsupported,
+            Self::NoMke2fs | Self::Mke2fs { .. } => ErrorCode::BackendUnsupported,
             Self::HostFull { .. } | Self::Io { .. } => ErrorCode::SandboxUnavailable,
         }
     }
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::NoMke2fs(_) => Some("install it: `apt-get install e2fsprogs`".to_owned()),
+            Self::NoMke2fs => Some("install it: `apt-get install e2fsprogs`".to_owned()),
             Self::HostFull { .. } => {
                 Some("free some space, or put the state elsewhere with `MVM_HOME`".to_owned())
             }
@@ -107,7 +107,7 @@ fn format(path: &Path, size_mib: u32) -> Result<(), DiskError> {
     let file = file.map_err(io_error("create", path))?;
     file.set_len(u64::from(size_mib) << 20)
         .map_err(io_error("size", path))?;
-    let output = Command::new("mke2fs")
+    let output = Command::new(find_mke2fs().ok_or(DiskError::NoMke2fs)?)
         .args(["-q", "-F", "-t", "ext4", "-m", "0", "-b", "4096"])
         // The agent mounts without background initialisation; nothing else ever mounts it.
         .args([
@@ -115,10 +115,9 @@ fn format(path: &Path, size_mib: u32) -> Result<(), DiskError> {
             "lazy_itable_init=1,lazy_journal_init=1,nodiscard,root_owner=0:0",
         ])
         .arg(path)
-        .env("PATH", search_path())
         .stdin(Stdio::null())
         .output()
-        .map_err(DiskError::NoMke2fs)?;
+        .map_err(io_error("run `mke2fs` on", path))?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
         let said = said
@@ -134,10 +133,12 @@ fn format(path: &Path, size_mib: u32) -> Result<(), DiskError> {
 }
 
 /// `mke2fs` lives in `/sbin`, which is on few users' `PATH`.
-fn search_path() -> std::ffi::OsString {
-    let mut path = std::env::var_os("PATH").unwrap_or_default();
-    path.push(":/usr/sbin:/sbin");
-    path
+pub(crate) fn find_mke2fs() -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .chain(["/usr/sbin".into(), "/sbin".into()])
+        .map(|directory| directory.join("mke2fs"))
+        .find(|program| program.is_file())
 }
 
 /// Refuses when the host's file system is nearly full.

@@ -67,8 +67,14 @@ pub enum CreateError {
     /// The content store cannot be opened.
     #[error("failed to open the image store")]
     Store(#[source] mvm_image::StoreError),
-    /// There is no kernel or initramfs.
-    #[error("the guest's kernel and initramfs are not ready")]
+    /// There is no kernel and initramfs.
+    #[error("there is no guest kernel in `{}`", path.display())]
+    NotSetUp {
+        /// Where it would be.
+        path: PathBuf,
+    },
+    /// Kernel and initramfs cannot be used.
+    #[error("the guest's kernel and initramfs cannot be used")]
     BootArtifacts(#[source] mvm_image::boot::BootArtifactsError),
     /// The disk cannot be made.
     #[error("failed to prepare the sandbox's disk")]
@@ -104,6 +110,7 @@ impl Coded for CreateError {
         match self {
             Self::Spec(error) => error.code(),
             Self::ImageSource { .. } => ErrorCode::InvalidArgument,
+            Self::NotSetUp { .. } => ErrorCode::NotFound,
             Self::Image { source, .. } if source.is_not_found() => ErrorCode::NotFound,
             Self::Image { .. } | Self::BootArtifacts(_) => ErrorCode::BuildFailed,
             Self::Store(_) => ErrorCode::SandboxUnavailable,
@@ -122,6 +129,7 @@ impl Coded for CreateError {
             Self::ImageSource { source, .. } => source.hint(),
             Self::Image { source, .. } => source.hint(),
             Self::Store(source) => source.hint(),
+            Self::NotSetUp { .. } => Some("prepare this host: `mvmctl setup`".to_owned()),
             Self::BootArtifacts(source) => source.hint(),
             Self::Disk(error) => error.hint(),
             Self::Registry(error) => error.hint(),
@@ -224,7 +232,9 @@ fn prepare(
     progress: &(dyn Progress + Sync),
 ) -> Result<LaunchRequest, CreateError> {
     disk::check_free(&runtime.home)?;
-    let boot = mvm_image::boot::load(&runtime.home.boot()).map_err(CreateError::BootArtifacts)?;
+    let path = runtime.home.boot();
+    let boot = mvm_image::boot::current(&path).map_err(CreateError::BootArtifacts)?;
+    let boot = boot.ok_or(CreateError::NotSetUp { path })?;
     let image = materialize(runtime, &spec.image, progress)?;
     let empty_disk = disk::empty(&runtime.home, spec.resources.disk_mib)?;
     let mut random = [0; 16];

@@ -1,9 +1,69 @@
+//! `mvmctl doctor` and `mvmctl setup`.
+
+use std::fs;
+
+use mvm_contract::exit_status;
+use mvm_runtime::doctor::{Check, Status};
+
 use super::Context;
-use crate::{arguments::Setup, failure::Failure};
-pub(super) fn announce_fallback(_: &Context) {}
-pub(super) fn setup(_: &Context, _: &Setup) -> Result<u8, Failure> {
+use crate::{arguments::Setup, failure::Failure, output, progress::Display};
+
+/// Remembers in the state directory what accelerator was told of.
+const TOLD: &str = "accelerator-told";
+
+pub(super) fn setup(context: &Context, options: &Setup) -> Result<u8, Failure> {
+    let display = Display::new(context.quiet);
+    let prepared = context.runtime.set_up(options.force, &display)?;
+    if context.json {
+        output::json(&prepared)?;
+    } else if !context.quiet {
+        output::talk(format_args!(
+            "ready: kernel {}, image {}, accelerator {}",
+            prepared.kernel, prepared.image, prepared.accelerator
+        ));
+    }
+    announce_fallback(context);
     Ok(0)
 }
-pub(super) fn doctor(_: &Context) -> Result<u8, Failure> {
-    Ok(0)
+
+pub(super) fn doctor(context: &Context) -> Result<u8, Failure> {
+    let checks = context.runtime.examine();
+    if context.json {
+        output::json(&checks)?;
+    } else {
+        for check in &checks {
+            print(check)?;
+        }
+    }
+    let usable = checks.iter().all(|check| check.status != Status::Fail);
+    Ok(if usable { 0 } else { exit_status::FAILED })
+}
+
+fn print(check: &Check) -> Result<(), Failure> {
+    let status = match check.status {
+        Status::Ok => "ok",
+        Status::Warn => "warn",
+        Status::Fail => "FAIL",
+    };
+    output::data(format_args!("{status:<4}  {:<22}  {}", check.code, check.found))?;
+    if let Some(cause) = &check.cause {
+        output::data(format_args!("      because: {cause}"))?;
+    }
+    if let Some(remedy) = &check.remedy {
+        output::data(format_args!("      hint: {remedy}"))?;
+    }
+    Ok(())
+}
+
+/// Says once for a state directory, not at every start, that guests are emulated and why.
+pub(super) fn announce_fallback(context: &Context) {
+    let told = context.runtime.home().cache().join(TOLD);
+    if context.quiet || told.exists() {
+        return;
+    }
+    if let Some(reason) = context.runtime.emulation_reason() {
+        output::talk(format_args!("note: guests are emulated (10 to 20 times slower): {reason}"));
+    }
+    // Told again next time when this cannot be remembered.
+    let _ = fs::write(told, "");
 }
