@@ -5,13 +5,14 @@ use std::{path::PathBuf, time::Duration};
 use mvm_contract::{SandboxName, SandboxSpec};
 use mvm_runtime::{Home, Progress, Runtime, SupervisorProgram};
 
-use crate::{Error, Sandbox, local_runtime};
+use crate::{Error, Sandbox};
 
 /// A sandbox that is not created yet.
 #[derive(Debug, Clone, Default)]
 pub struct SandboxBuilder {
     spec: SandboxSpec,
     home: Option<PathBuf>,
+    supervisor: Option<PathBuf>,
 }
 
 /// Shows nothing.
@@ -99,6 +100,13 @@ impl SandboxBuilder {
         self
     }
 
+    /// Starts its supervisor by this `mvmctl` instead of the one the environment names.
+    #[must_use]
+    pub fn supervisor(mut self, mvmctl: impl Into<PathBuf>) -> Self {
+        self.supervisor = Some(mvmctl.into());
+        self
+    }
+
     /// What is asked for so far.
     #[must_use]
     pub fn spec(&self) -> &SandboxSpec {
@@ -115,9 +123,13 @@ impl SandboxBuilder {
         self,
         progress: &(dyn Progress + Sync),
     ) -> Result<Sandbox, Error> {
+        let mut supervisor = SupervisorProgram::installed();
+        if let Some(program) = self.supervisor {
+            supervisor.program = program;
+        }
         let runtime = match self.home {
-            Some(home) => Runtime::new(Home::open(home)?, SupervisorProgram::installed()),
-            None => local_runtime()?,
+            Some(home) => Runtime::new(Home::open(home)?, supervisor),
+            None => Runtime::from_environment(supervisor)?,
         };
         Ok(Sandbox(runtime.create(&self.spec, progress).await?))
     }
