@@ -1,0 +1,94 @@
+//! Debian's recipes with the real `mmdebstrap`, checked by `skopeo` and GNU tar.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use mvm_image::{Progress, debian};
+
+struct Silent;
+
+impl Progress for Silent {
+    fn stage(&self, _: &str, _: Option<u64>) {}
+    fn advance(&self, _: u64) {}
+    fn finish(&self) {}
+}
+
+fn stdout(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program)
+        .args(arguments)
+        .output()
+        .unwrap_or_else(|error| panic!("{error}: apt-get install {program}"));
+    assert!(
+        output.status.success(),
+        "{program}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn the_python_image_is_an_oci_layout_and_is_made_twice_with_the_same_bytes() {
+    let home = tempfile::tempdir().unwrap();
+    let out = home.path().join("python");
+    let recipe = debian::recipe("python").unwrap();
+    let build = || {
+        debian::build_layout(recipe, &out, &Silent)
+            .unwrap_or_else(|error| panic!("{error:?}\nhint: {:?}", error.hint()))
+    };
+    let first = build();
+    // The second replaces the first in its place.
+    assert_eq!(build(), first);
+    let mut left: Vec<_> = fs::read_dir(home.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    left.sort();
+    assert_eq!(left, ["python", "python.log"]);
+
+    let inspected = stdout(
+        "skopeo",
+        &["inspect", &format!("oci:{}:python", out.display())],
+    );
+    assert!(inspected.contains(&first.manifest_digest), "{inspected}");
+
+    let layer = out
+        .join("blobs/sha256")
+        .join(first.layer_digest.strip_prefix("sha256:").unwrap());
+    let names = stdout("tar", &["--list", "--file", layer.to_str().unwrap()]);
+    let has = |name: &str| names.lines().any(|line| line == name);
+    assert!(has("./usr/bin/python3") && has("./usr/bin/pip3") && has("./bin/sh"));
+    assert!(has("./usr/share/doc/bash/copyright"));
+    for left_out in [
+        "./etc/resolv.conf",
+        "./etc/hostname",
+        "./dev/null",
+        "./usr/share/man/man1/",
+    ] {
+        assert!(!has(left_out), "{left_out}");
+    }
+    let below = |directory: &str| {
+        names
+            .lines()
+            .filter(|line| line.starts_with(directory))
+            .count()
+    };
+    assert_eq!(
+        below("./var/lib/apt/lists/"),
+        below("./var/lib/apt/lists/partial/") + 1
+    );
+    assert_eq!(below("./var/log/"), 1);
+    assert_eq!(below("./var/cache/"), 1);
+}
+
+#[test]
+fn a_failure_leaves_what_was_there() {
+    let home = tempfile::tempdir().unwrap();
+    fs::write(home.path().join("file"), b"").unwrap();
+    let inside_a_file = home.path().join("file/python");
+    let error = debian::build_layout(debian::recipe("python").unwrap(), &inside_a_file, &Silent);
+    assert!(error.unwrap_err().to_string().contains("file/python"));
+    assert_eq!(fs::read_dir(home.path()).unwrap().count(), 1);
+    assert!(Path::new(&home.path().join("file")).is_file());
+}
