@@ -1,6 +1,10 @@
 //! Measurements, each beside a peer in the same run: the two take turns, so that a machine whose
 //! speed drifts changes both. Raw samples go to a JSON file.
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program that prints a table")]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a program that prints a table"
+)]
 
 mod exec;
 mod qemu_alone;

@@ -27,11 +27,17 @@ impl QemuAlone {
         let directory = tempfile::tempdir()?;
         let disk = directory.path().join("disk.img");
         let empty = home.disks().join("ext4-4096.img");
-        let copied = Command::new("cp").arg("--sparse=always").arg(&empty).arg(&disk).status()?;
+        let copied = Command::new("cp")
+            .arg("--sparse=always")
+            .arg(&empty)
+            .arg(&disk)
+            .status()?;
         if !copied.success() {
             return Err("failed to copy the empty disk".into());
         }
-        let tsc = host.tsc_khz().map(|khz| format!("tsc_early_khz={khz} tsc=reliable "));
+        let tsc = host
+            .tsc_khz()
+            .map(|khz| format!("tsc_early_khz={khz} tsc=reliable "));
         let append = format!(
             "console=none quiet panic=-1 cryptomgr.notests=1 {}no_timer_check",
             tsc.unwrap_or_default()
@@ -43,23 +49,45 @@ impl QemuAlone {
             "-accel tcg,thread=multi,tb-size=64",
             "-device virtio-serial-device,max_ports=2",
         ];
-        let mut arguments: Vec<String> =
-            words.iter().flat_map(|line| line.split(' ')).map(str::to_owned).collect();
+        let mut arguments: Vec<String> = words
+            .iter()
+            .flat_map(|line| line.split(' '))
+            .map(str::to_owned)
+            .collect();
         for (name, value) in [
             ("-bios", host.qemu().firmware().display().to_string()),
             ("-kernel", boot.kernel.display().to_string()),
             ("-initrd", boot.initramfs.display().to_string()),
             ("-append", append),
-            ("-drive", format!("file={root_image},if=none,id=root,format=raw,readonly=on")),
+            (
+                "-drive",
+                format!("file={root_image},if=none,id=root,format=raw,readonly=on"),
+            ),
             ("-device", "virtio-blk-device,drive=root".to_owned()),
-            ("-drive", format!("file={},if=none,id=disk,format=raw", disk.display())),
+            (
+                "-drive",
+                format!("file={},if=none,id=disk,format=raw", disk.display()),
+            ),
             ("-device", "virtio-blk-device,drive=disk".to_owned()),
-            ("-chardev", format!("socket,id=agent,path={}", socket.display())),
-            ("-device", format!("virtserialport,chardev=agent,name={},nr=1", mvm_wire::PORT_NAME)),
+            (
+                "-chardev",
+                format!("socket,id=agent,path={}", socket.display()),
+            ),
+            (
+                "-device",
+                format!(
+                    "virtserialport,chardev=agent,name={},nr=1",
+                    mvm_wire::PORT_NAME
+                ),
+            ),
         ] {
             arguments.extend([name.to_owned(), value]);
         }
-        Ok(Self { directory, program: host.qemu().program().to_owned(), arguments })
+        Ok(Self {
+            directory,
+            program: host.qemu().program().to_owned(),
+            arguments,
+        })
     }
 
     /// Boots once, until the agent's first word.
@@ -67,8 +95,10 @@ impl QemuAlone {
         let socket = self.directory.path().join("channel");
         let _ = std::fs::remove_file(&socket);
         let listener = UnixListener::bind(&socket)?;
-        let mut qemu =
-            Command::new(&self.program).args(&self.arguments).stdin(Stdio::null()).spawn()?;
+        let mut qemu = Command::new(&self.program)
+            .args(&self.arguments)
+            .stdin(Stdio::null())
+            .spawn()?;
         let greeted = (|| {
             let (mut channel, _) = listener.accept()?;
             channel.set_read_timeout(Some(Duration::from_secs(60)))?;

@@ -43,7 +43,10 @@ impl Samples {
         let mut sorted = self.milliseconds.clone();
         sorted.sort_by(f64::total_cmp);
         let rank = (share * sorted.len() as f64).ceil() as usize;
-        sorted.get(rank.saturating_sub(1)).copied().unwrap_or(f64::NAN)
+        sorted
+            .get(rank.saturating_sub(1))
+            .copied()
+            .unwrap_or(f64::NAN)
     }
 
     pub(crate) fn median(&self) -> f64 {
@@ -77,13 +80,15 @@ impl Report {
     }
 
     pub(crate) fn add_rate(&mut self, name: &str, bytes: usize, duration: Duration) {
-        self.rates.insert(name.to_owned(), bytes as f64 / 1e6 / duration.as_secs_f64());
+        self.rates
+            .insert(name.to_owned(), bytes as f64 / 1e6 / duration.as_secs_f64());
     }
 
     /// Holds one median against another.
     pub(crate) fn compare(&mut self, name: &str, measured: &str, peer: &str, most: f64) {
         let median = |name| self.samples.get(name).map_or(f64::NAN, Samples::median);
-        self.ratios.push((name.to_owned(), median(measured) / median(peer), most));
+        self.ratios
+            .push((name.to_owned(), median(measured) / median(peer), most));
     }
 
     pub(crate) fn write(&self, path: &Path) -> io::Result<()> {
@@ -98,7 +103,10 @@ impl fmt::Display for Report {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let head = ["milliseconds", "p50", "p95", "min", "max", "ok/all"];
         let [name, p50, p95, min, max, success] = head;
-        writeln!(formatter, "{name:<44} {p50:>9} {p95:>9} {min:>9} {max:>9} {success:>9}")?;
+        writeln!(
+            formatter,
+            "{name:<44} {p50:>9} {p95:>9} {min:>9} {max:>9} {success:>9}"
+        )?;
         for (name, samples) in &self.samples {
             let [p50, p95, min, max] = [0.5, 0.95, 0.0, 1.0].map(|share| samples.quantile(share));
             let ok = samples.milliseconds.len();

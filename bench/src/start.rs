@@ -28,8 +28,13 @@ pub(crate) fn measure(
         return Err(String::from_utf8_lossy(&prepared.stderr).into());
     }
     let prepared: serde_json::Value = serde_json::from_slice(&prepared.stdout)?;
-    let digest = prepared["image_digest"].as_str().and_then(|digest| digest.strip_prefix("sha256:"));
-    let image = home.store().join("blobs/sha256").join(digest.ok_or("no image digest")?);
+    let digest = prepared["image_digest"]
+        .as_str()
+        .and_then(|digest| digest.strip_prefix("sha256:"));
+    let image = home
+        .store()
+        .join("blobs/sha256")
+        .join(digest.ok_or("no image digest")?);
     let alone = QemuAlone::new(&home, &image.display().to_string())?;
 
     let (mut cold, mut peer, mut help) = <(Samples, Samples, Samples)>::default();
@@ -53,5 +58,9 @@ pub(crate) fn run(program: &Path, arguments: &[&str]) -> Result<(), Box<dyn Erro
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .status()?;
-    if status.success() { Ok(()) } else { Err(format!("`{}`: {status}", arguments.join(" ")).into()) }
+    if status.success() {
+        Ok(())
+    } else {
+        Err(format!("`{}`: {status}", arguments.join(" ")).into())
+    }
 }

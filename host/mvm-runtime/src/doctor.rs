@@ -33,10 +33,16 @@ impl Runtime {
             None => Ok(None),
         });
         match verified {
-            Ok(Some(artifacts)) => {
-                ok("kernel", format!("Linux {}, as it was made", artifacts.kernel_version))
-            }
-            Ok(None) => fail("kernel", "none", "this host was not prepared", "run `mvmctl setup`"),
+            Ok(Some(artifacts)) => ok(
+                "kernel",
+                format!("Linux {}, as it was made", artifacts.kernel_version),
+            ),
+            Ok(None) => fail(
+                "kernel",
+                "none",
+                "this host was not prepared",
+                "run `mvmctl setup`",
+            ),
             Err(error) => {
                 let cause = causes(&error).join(": ");
                 fail("kernel", "unusable", cause, "run `mvmctl setup --force`")
@@ -47,9 +53,17 @@ impl Runtime {
     fn examine_image(&self) -> Check {
         let layout = self.home.layouts().join("python");
         if layout.is_dir() {
-            ok("image", format!("`{DEFAULT_IMAGE}` at `{}`", layout.display()))
+            ok(
+                "image",
+                format!("`{DEFAULT_IMAGE}` at `{}`", layout.display()),
+            )
         } else {
-            fail("image", "none", "this host was not prepared", "run `mvmctl setup`")
+            fail(
+                "image",
+                "none",
+                "this host was not prepared",
+                "run `mvmctl setup`",
+            )
         }
     }
 }
@@ -67,7 +81,13 @@ fn examine_mke2fs() -> Check {
 }
 
 fn ok(code: &str, found: impl Into<String>) -> Check {
-    Check { code: code.into(), status: Status::Ok, found: found.into(), cause: None, remedy: None }
+    Check {
+        code: code.into(),
+        status: Status::Ok,
+        found: found.into(),
+        cause: None,
+        remedy: None,
+    }
 }
 
 fn fail(code: &str, found: &str, cause: impl Into<String>, remedy: &str) -> Check {

@@ -33,9 +33,10 @@ pub use mvm_contract::{
     Coded, ErrorCode, LifecycleState, Resources, SandboxId, SandboxName, SandboxSpec,
 };
 pub use mvm_runtime::{
-    Command, CommandResult, Ended, ExitStatus, FileEntry, FileKind, FileReader, FileStatus, Home,
-    OutputStream, Ownership, Process, ProcessEvent, ProcessExit, ProcessInput, ProcessSummary,
-    Progress, SandboxRecord, TransferProgress, TransferSummary, WriteOptions,
+    Command, CommandResult, DEFAULT_OUTPUT_LIMIT, Ended, ExitStatus, FileEntry, FileKind,
+    FileReader, FileStatus, Home, OutputStream, Ownership, Process, ProcessEvent, ProcessExit,
+    ProcessInput, ProcessSummary, Progress, SandboxRecord, TransferProgress, TransferSummary,
+    WriteOptions,
 };
 
 use std::{ffi::OsStr, path::Path, time::Duration};

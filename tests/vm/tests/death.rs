@@ -1,5 +1,9 @@
 //! Whatever dies, whenever: nothing is left and nothing half-made is seen.
-#![allow(missing_docs, clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
 
 use std::time::Duration;
 

@@ -1,5 +1,9 @@
 //! What is refused: with the thing, the place and the way out, and nothing left behind.
-#![allow(missing_docs, clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
 
 use std::{fs, os::unix::fs::PermissionsExt as _, process::Command};
 

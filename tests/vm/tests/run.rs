@@ -1,5 +1,9 @@
 //! `mvmctl run`: one command in a sandbox of its own.
-#![allow(missing_docs, clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
 
 use mvm_vm_tests::{Bench, noise, sha256};
 

@@ -1,5 +1,9 @@
 //! A sandbox that lives: create, list, inspect, exec, files, copies, logs, stop, destroy.
-#![allow(missing_docs, clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
 
 use std::{fs, os::unix::fs::PermissionsExt as _};
 

@@ -11,7 +11,8 @@ use futures::AsyncReadExt as _;
 use mvm_wire::{
     Hello, HelloReply, Operation, PROTOCOL_GENERATION, ReadLog, Reply, Request, Shutdown, reply,
     session::{
-        self, Closed, End, FrameReader, FrameWriter, GreetingError, ReadError, Stream, StreamOpener, WriteError,
+        self, Closed, End, FrameReader, FrameWriter, GreetingError, ReadError, Stream,
+        StreamOpener, WriteError,
     },
 };
 use rustix::rand::{GetRandomFlags, getrandom};

@@ -45,7 +45,10 @@ fn print(check: &Check) -> Result<(), Failure> {
         Status::Warn => "warn",
         Status::Fail => "FAIL",
     };
-    output::data(format_args!("{status:<4}  {:<22}  {}", check.code, check.found))?;
+    output::data(format_args!(
+        "{status:<4}  {:<22}  {}",
+        check.code, check.found
+    ))?;
     if let Some(cause) = &check.cause {
         output::data(format_args!("      because: {cause}"))?;
     }
@@ -62,7 +65,9 @@ pub(super) fn announce_fallback(context: &Context) {
         return;
     }
     if let Some(reason) = context.runtime.emulation_reason() {
-        output::talk(format_args!("note: guests are emulated (10 to 20 times slower): {reason}"));
+        output::talk(format_args!(
+            "note: guests are emulated (10 to 20 times slower): {reason}"
+        ));
     }
     // Told again next time when this cannot be remembered.
     let _ = fs::write(told, "");
