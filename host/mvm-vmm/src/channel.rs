@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::{Mode, OFlags, open};
 use tokio::net::UnixStream;
@@ -25,6 +26,12 @@ pub enum ChannelError {
     /// QEMU has ended.
     #[error("the machine has ended")]
     Ended,
+    /// QEMU took no connection: a stream is open already, or QEMU hangs.
+    #[error("QEMU took no connection to the agent's port for {} s", limit.as_secs())]
+    Busy {
+        /// The time given.
+        limit: Duration,
+    },
     /// Connecting failed.
     #[error("cannot connect to the agent's port")]
     Connect(#[source] io::Error),

@@ -51,7 +51,14 @@ pub(crate) fn arguments(
     inherited: Inherited,
 ) -> Result<Vec<String>, SpecError> {
     let mut line = Line::default();
-    line.flags(&["-nodefaults", "-no-user-config", "-nographic", "-no-reboot"]);
+    // `-S`: the guest waits until the control connection hears its events.
+    line.flags(&[
+        "-nodefaults",
+        "-no-user-config",
+        "-nographic",
+        "-no-reboot",
+        "-S",
+    ]);
     line.option(
         "-sandbox",
         "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",

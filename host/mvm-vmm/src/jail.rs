@@ -13,6 +13,8 @@
 mod cgroup;
 mod child;
 mod grant;
+mod private_root;
+mod step;
 
 use std::collections::BTreeMap;
 use std::ffi::{CString, NulError};
@@ -24,12 +26,14 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::doctor::chain;
+
 pub(crate) use cgroup::Cgroup;
 pub use cgroup::CgroupError;
 pub(crate) use child::Child;
-pub use child::{ChildError, JailStep};
 pub use grant::GrantError;
 pub(crate) use grant::{Access, Grant};
+pub use step::{ChildError, JailStep};
 
 /// One independent limit on the jailed process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -62,6 +66,27 @@ pub enum Layer {
     OomScore,
     /// Bounds on memory and on the number of threads.
     Cgroup,
+}
+
+impl Layer {
+    /// The name it has in reports, such as `landlock`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Layer::Seccomp => "seccomp",
+            Layer::NoNewPrivileges => "no_new_privileges",
+            Layer::Capabilities => "capabilities",
+            Layer::Landlock => "landlock",
+            Layer::UserNamespace => "user_namespace",
+            Layer::PrivateRoot => "private_root",
+            Layer::PidNamespace => "pid_namespace",
+            Layer::NetworkNamespace => "network_namespace",
+            Layer::IpcNamespace => "ipc_namespace",
+            Layer::UtsNamespace => "uts_namespace",
+            Layer::ResourceLimits => "resource_limits",
+            Layer::OomScore => "oom_score",
+            Layer::Cgroup => "cgroup",
+        }
+    }
 }
 
 /// What became of one layer.
@@ -133,6 +158,9 @@ pub enum JailError {
     /// `/dev/null` cannot be opened.
     #[error("cannot open `/dev/null`")]
     NullDevice(#[source] io::Error),
+    /// A descriptor could not be duplicated.
+    #[error("cannot duplicate a file descriptor")]
+    Descriptor(#[source] io::Error),
     /// A step of the new process failed.
     #[error("the jailed process did not start")]
     Child(#[source] ChildError),
@@ -200,7 +228,7 @@ impl JailSupport {
 
         support.set_namespaces(&LayerState::Applied, LayerState::Applied);
         if let Err(error) = support.try_on_nothing() {
-            let reason = unavailable(reason_of(&error));
+            let reason = unavailable(chain(&error));
             support.set_namespaces(&LayerState::Applied, reason.clone());
             if support.try_on_nothing().is_err() {
                 support.set_namespaces(&reason, reason.clone());
@@ -286,7 +314,7 @@ impl JailSupport {
     ) -> Result<child::Launch<'a>, JailError> {
         let mut root = None;
         if self.report.is_applied(Layer::PrivateRoot) {
-            root = Some(child::PrivateRoot {
+            root = Some(private_root::PrivateRoot {
                 base: c_string(base.as_os_str().as_bytes())?,
                 binds: grant::binds(grants).map_err(JailError::Grant)?,
             });
@@ -316,17 +344,6 @@ fn unavailable(reason: String) -> LayerState {
     LayerState::Unavailable { reason }
 }
 
-/// The whole chain of an error in one line.
-fn reason_of(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
-}
-
 fn c_string(bytes: &[u8]) -> Result<CString, JailError> {
     CString::new(bytes).map_err(JailError::Argument)
 }
@@ -338,11 +355,12 @@ fn null_device() -> Result<std::os::fd::OwnedFd, JailError> {
         .write(true)
         .open("/dev/null")
         .map_err(JailError::NullDevice)?;
-    above_standard_streams(file.as_fd()).map_err(JailError::NullDevice)
+    above_standard_streams(file).map_err(JailError::NullDevice)
 }
 
-/// A close-on-exec copy of a descriptor, numbered 3 or higher.
-pub(crate) fn above_standard_streams(fd: BorrowedFd<'_>) -> io::Result<std::os::fd::OwnedFd> {
+/// A close-on-exec copy of a descriptor, numbered 3 or higher. An original
+/// that is given away is closed.
+pub(crate) fn above_standard_streams(fd: impl AsFd) -> io::Result<std::os::fd::OwnedFd> {
     Ok(rustix::io::fcntl_dupfd_cloexec(fd, 3)?)
 }
 

@@ -8,6 +8,7 @@ pub mod accelerator;
 mod boot_cache;
 mod channel;
 mod command_line;
+pub mod doctor;
 mod host;
 mod host_tsc;
 pub mod jail;

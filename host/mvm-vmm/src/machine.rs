@@ -23,6 +23,9 @@ use crate::qmp::{Qmp, QmpError, QmpEvent};
 
 /// QEMU answers within 0.1 s here; a host that swaps takes longer.
 const START_LIMIT: Duration = Duration::from_secs(30);
+/// How long QEMU may leave connections to the agent's port waiting.
+const CHANNEL_LIMIT: Duration = Duration::from_secs(10);
+const CHANNEL_RETRY: Duration = Duration::from_millis(2);
 /// What QEMU needs beside the guest's memory, in bytes: its own, the
 /// translation cache, and the page cache of the images it reads.
 const MEMORY_BESIDE_GUEST: u64 = 512 << 20;
@@ -164,8 +167,8 @@ impl Machine {
         let (qmp, qemu_qmp) = control_connection().map_err(BootError::Control)?;
         let (socket, listener) =
             AgentSocket::create(&jail.directory).map_err(BootError::Channel)?;
-        let listener = above_standard_streams(listener.as_fd()).map_err(BootError::Control)?;
-        let log = above_standard_streams(log.as_fd()).map_err(BootError::Control)?;
+        let listener = above_standard_streams(listener).map_err(BootError::Control)?;
+        let log = above_standard_streams(log).map_err(BootError::Control)?;
         let console = open_console(spec)?;
 
         let inherited = Inherited {
@@ -201,7 +204,12 @@ impl Machine {
         // QEMU alone holds its ends now, so that its death is seen here.
         drop((qemu_qmp, listener, console));
 
-        let connected = tokio::time::timeout(START_LIMIT, Qmp::connect(qmp)).await;
+        let connected = tokio::time::timeout(START_LIMIT, async {
+            let mut qmp = Qmp::connect(qmp).await?;
+            qmp.execute("cont", Value::Null).await?;
+            Ok(qmp)
+        })
+        .await;
         let qmp = match connected {
             Ok(Ok(qmp)) => qmp,
             Ok(Err(QmpError::Closed)) => {
@@ -231,14 +239,28 @@ impl Machine {
     /// the agent to speak first, or repeat.
     ///
     /// # Errors
-    /// The machine has ended, or the socket cannot be reached.
+    /// The machine has ended, or QEMU takes no connection for 10 s.
     pub async fn open_channel(&mut self) -> Result<UnixStream, ChannelError> {
-        match self.socket.connect().await {
-            Ok(stream) => Ok(stream),
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+        let connect = async {
+            loop {
+                match self.socket.connect().await {
+                    // Earlier connections are not taken yet.
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        tokio::time::sleep(CHANNEL_RETRY).await;
+                    }
+                    other => return other,
+                }
+            }
+        };
+        match tokio::time::timeout(CHANNEL_LIMIT, connect).await {
+            Ok(Ok(stream)) => Ok(stream),
+            Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
                 Err(ChannelError::Ended)
             }
-            Err(error) => Err(ChannelError::Connect(error)),
+            Ok(Err(error)) => Err(ChannelError::Connect(error)),
+            Err(_) => Err(ChannelError::Busy {
+                limit: CHANNEL_LIMIT,
+            }),
         }
     }
 
@@ -352,10 +374,7 @@ fn shutdown(event: &QmpEvent) -> Option<Shutdown> {
 fn control_connection() -> io::Result<(UnixStream, OwnedFd)> {
     let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
     ours.set_nonblocking(true)?;
-    Ok((
-        UnixStream::from_std(ours)?,
-        above_standard_streams(theirs.as_fd())?,
-    ))
+    Ok((UnixStream::from_std(ours)?, above_standard_streams(theirs)?))
 }
 
 fn open_console(spec: &MachineSpec) -> Result<Option<OwnedFd>, BootError> {
@@ -364,7 +383,7 @@ fn open_console(spec: &MachineSpec) -> Result<Option<OwnedFd>, BootError> {
     };
     let open = || {
         let file = File::create(path)?;
-        above_standard_streams(file.as_fd())
+        above_standard_streams(file)
     };
     open().map(Some).map_err(|source| BootError::BootConsole {
         path: path.clone(),

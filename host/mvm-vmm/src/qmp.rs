@@ -137,7 +137,7 @@ impl Qmp {
             Ok(count) => drop(self.unsent.drain(..count)),
             Err(error) => {
                 self.unsent.clear();
-                return Err(QmpError::Connection(error));
+                return Err(broken(error));
             }
         }
         self.flush().await?;
@@ -228,12 +228,17 @@ impl Qmp {
             match self.stream.read_buf(&mut self.received).await {
                 Ok(0) => return Err(QmpError::Closed),
                 Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {
-                    return Err(QmpError::Closed);
-                }
-                Err(error) => return Err(QmpError::Connection(error)),
+                Err(error) => return Err(broken(error)),
             }
         }
+    }
+}
+
+/// A peer that is gone is told in the same way by reading and by writing.
+fn broken(error: io::Error) -> QmpError {
+    match error.kind() {
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => QmpError::Closed,
+        _ => QmpError::Connection(error),
     }
 }
 

@@ -49,6 +49,7 @@ fn an_emulated_machine() {
 no-user-config
 nographic
 no-reboot
+S
 sandbox on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny
 L SHARE
 object {"id":"memory","qom-type":"memory-backend-ram","size":268435456}

@@ -16,112 +16,9 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-/// One thing the child does on its way to `execve`; named in errors.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub enum JailStep {
-    /// Creating the process with its namespaces.
-    Create = 0,
-    /// Mapping the user into the user namespace.
-    MapUser = 1,
-    /// Making it the preferred victim when memory runs out.
-    OomScore = 2,
-    /// Building the private root directory from the granted paths.
-    PrivateRoot = 3,
-    /// Closing and passing file descriptors.
-    Descriptors = 4,
-    /// Setting resource limits.
-    ResourceLimits = 5,
-    /// Emptying the capability bounding set.
-    Capabilities = 6,
-    /// Setting `no_new_privs`.
-    NoNewPrivileges = 7,
-    /// Entering the Landlock domain.
-    Landlock = 8,
-    /// Tying its life to the supervisor's.
-    ParentDeath = 9,
-    /// Executing the program.
-    Execute = 10,
-}
-
-impl JailStep {
-    fn from_byte(byte: u8) -> JailStep {
-        use JailStep::*;
-        [
-            Create,
-            MapUser,
-            OomScore,
-            PrivateRoot,
-            Descriptors,
-            ResourceLimits,
-            Capabilities,
-            NoNewPrivileges,
-            Landlock,
-            ParentDeath,
-        ]
-        .into_iter()
-        .find(|step| *step as u8 == byte)
-        .unwrap_or(Execute)
-    }
-}
-
-impl std::fmt::Display for JailStep {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            JailStep::Create => "create the process in its namespaces",
-            JailStep::MapUser => "map the user into the user namespace",
-            JailStep::OomScore => "set `oom_score_adj`",
-            JailStep::PrivateRoot => "build the private root directory",
-            JailStep::Descriptors => "pass the file descriptors",
-            JailStep::ResourceLimits => "set the resource limits",
-            JailStep::Capabilities => "empty the capability bounding set",
-            JailStep::NoNewPrivileges => "set `no_new_privs`",
-            JailStep::Landlock => "enter the Landlock domain",
-            JailStep::ParentDeath => "tie its life to the supervisor",
-            JailStep::Execute => "execute the program",
-        })
-    }
-}
-
-/// A step of the child that failed.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot {step}")]
-pub struct ChildError {
-    /// The step.
-    pub step: JailStep,
-    /// What the kernel said.
-    #[source]
-    pub source: io::Error,
-}
-
-/// A granted path as the child mounts it into its private root.
-pub(super) struct Bind {
-    /// Where it is found from inside, below the old root (`/.old/...`).
-    pub(super) source: CString,
-    /// Its own path.
-    pub(super) target: CString,
-    /// Directories to make above `target`, outermost first; empty when the
-    /// target already exists inside another granted directory.
-    pub(super) parents: Vec<CString>,
-    pub(super) create: Create,
-    pub(super) writable: bool,
-    pub(super) device: bool,
-}
-
-/// What to make for a mount to land on.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Create {
-    Nothing,
-    Directory,
-    File,
-}
-
-/// A root directory of its own, holding granted paths and nothing else.
-pub(super) struct PrivateRoot {
-    /// Any existing directory; it only lends its place for a moment.
-    pub(super) base: CString,
-    pub(super) binds: Vec<Bind>,
-}
+use super::above_standard_streams;
+use super::private_root::{PrivateRoot, enter_private_root};
+use super::step::{ChildError, JailStep};
 
 /// The user namespace and the lines written into its maps.
 pub(super) struct UserMap {
@@ -173,6 +70,9 @@ pub(super) fn spawn(launch: &Launch<'_>) -> Result<Child, ChildError> {
         .map_err(|errno| before(errno.into()))?;
     let supervisor = pidfd_open(rustix::process::getpid(), PidfdFlags::empty())
         .map_err(|errno| before(errno.into()))?;
+    // The child uses both after it has set up its standard streams.
+    let report = above_standard_streams(report).map_err(before)?;
+    let supervisor = above_standard_streams(supervisor).map_err(before)?;
     let (program, arguments) = match launch.program {
         Some((program, arguments)) => {
             let mut pointers: Vec<_> = arguments.iter().map(|argument| argument.as_ptr()).collect();
@@ -248,14 +148,15 @@ pub(super) fn spawn(launch: &Launch<'_>) -> Result<Child, ChildError> {
     }
 }
 
-type Failed = (JailStep, i32);
+/// A step and its `errno`.
+pub(super) type Failed = (JailStep, i32);
 
-fn errno() -> i32 {
+pub(super) fn errno() -> i32 {
     // SAFETY: the location is valid for the calling thread.
     unsafe { *libc::__errno_location() }
 }
 
-fn check(step: JailStep, result: i64) -> Result<i32, Failed> {
+pub(super) fn check(step: JailStep, result: i64) -> Result<i32, Failed> {
     if result < 0 {
         Err((step, errno()))
     } else {
@@ -315,7 +216,8 @@ fn confine(
     Err((JailStep::Execute, errno()))
 }
 
-/// The program starts with no signal blocked, and `SIGPIPE` not ignored.
+/// The program starts with no signal blocked, and `SIGPIPE` not ignored. A
+/// write beyond the file size limit is to fail, and not to end the program.
 fn reset_signals() {
     // SAFETY: the set is initialised by `sigemptyset`; both calls change only
     // this process.
@@ -324,6 +226,7 @@ fn reset_signals() {
         libc::sigemptyset(&raw mut none);
         libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
         libc::signal(libc::SIGPIPE, libc::SIG_DFL);
+        libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
     }
 }
 
@@ -339,135 +242,6 @@ fn write_file(step: JailStep, path: &CStr, content: &[u8]) -> Result<(), Failed>
         libc::close(file);
         failed.map(drop)
     }
-}
-
-/// Replaces the root directory by an empty one in memory, with the granted
-/// paths bound at the places they have on the host.
-///
-/// The new root first takes the place of `base`; `pivot_root` then moves it
-/// away from there, so that below `/.old` the whole host is visible, `base`
-/// included, until it is detached.
-fn enter_private_root(root: &PrivateRoot) -> Result<(), Failed> {
-    let step = JailStep::PrivateRoot;
-    let flags = libc::MS_NOSUID | libc::MS_NODEV;
-    // SAFETY: all pointers are C strings that outlive the calls, or null where
-    // the call allows it.
-    unsafe {
-        let propagation = libc::MS_REC | libc::MS_PRIVATE;
-        check(
-            step,
-            mount(
-                std::ptr::null(),
-                c"/".as_ptr(),
-                propagation,
-                std::ptr::null(),
-            ),
-        )?;
-        let options = c"mode=0755,size=1m,nr_inodes=4096".as_ptr();
-        check(
-            step,
-            mount(c"tmpfs".as_ptr(), root.base.as_ptr(), flags, options),
-        )?;
-        check(step, libc::chdir(root.base.as_ptr()) as i64)?;
-        check(step, libc::mkdir(c".old".as_ptr(), 0o755) as i64)?;
-        check(
-            step,
-            libc::syscall(libc::SYS_pivot_root, c".".as_ptr(), c".old".as_ptr()),
-        )?;
-        check(step, libc::chdir(c"/".as_ptr()) as i64)?;
-        for bind in &root.binds {
-            bind_path(bind)?;
-        }
-        check(
-            step,
-            libc::umount2(c"/.old".as_ptr(), libc::MNT_DETACH) as i64,
-        )?;
-        check(step, libc::rmdir(c"/.old".as_ptr()) as i64)?;
-        set_mount_flags(c"/", 0, libc::MOUNT_ATTR_RDONLY)
-    }
-}
-
-/// # Safety
-/// Every pointer must be a C string, or null.
-unsafe fn mount(
-    source: *const libc::c_char,
-    target: *const libc::c_char,
-    flags: libc::c_ulong,
-    options: *const libc::c_char,
-) -> i64 {
-    // SAFETY: promised by the caller; "tmpfs" is ignored when `flags` asks for
-    // a bind or a change of propagation.
-    unsafe { libc::mount(source, target, c"tmpfs".as_ptr(), flags, options.cast()) as i64 }
-}
-
-fn bind_path(bind: &Bind) -> Result<(), Failed> {
-    let step = JailStep::PrivateRoot;
-    for parent in &bind.parents {
-        make_directory(parent)?;
-    }
-    match bind.create {
-        Create::Nothing => {}
-        Create::Directory => make_directory(&bind.target)?,
-        Create::File => {
-            let flags = libc::O_CREAT | libc::O_WRONLY | libc::O_CLOEXEC;
-            // SAFETY: the path is a C string; the descriptor is closed at once.
-            unsafe {
-                let file = check(step, libc::open(bind.target.as_ptr(), flags, 0o600) as i64)?;
-                libc::close(file);
-            }
-        }
-    }
-    // SAFETY: source and target are C strings owned by `bind`.
-    let bound = unsafe {
-        let flags = libc::MS_BIND | libc::MS_REC;
-        mount(
-            bind.source.as_ptr(),
-            bind.target.as_ptr(),
-            flags,
-            std::ptr::null(),
-        )
-    };
-    check(step, bound)?;
-    let mut attributes = libc::MOUNT_ATTR_NOSUID;
-    if !bind.writable {
-        attributes |= libc::MOUNT_ATTR_RDONLY;
-    }
-    if !bind.device {
-        attributes |= libc::MOUNT_ATTR_NODEV;
-    }
-    set_mount_flags(&bind.target, libc::AT_RECURSIVE, attributes)
-}
-
-fn make_directory(path: &CStr) -> Result<(), Failed> {
-    // SAFETY: the path is a C string.
-    let made = unsafe { libc::mkdir(path.as_ptr(), 0o755) };
-    if made < 0 && errno() != libc::EEXIST {
-        return Err((JailStep::PrivateRoot, errno()));
-    }
-    Ok(())
-}
-
-/// Adds attributes and takes none away: those that the host set stay locked.
-fn set_mount_flags(path: &CStr, recursive: i32, attributes: u64) -> Result<(), Failed> {
-    let change = libc::mount_attr {
-        attr_set: attributes,
-        attr_clr: 0,
-        propagation: 0,
-        userns_fd: 0,
-    };
-    // SAFETY: the path is a C string and `change` lives through the call, which
-    // is told its size.
-    let result = unsafe {
-        libc::syscall(
-            libc::SYS_mount_setattr,
-            libc::AT_FDCWD,
-            path.as_ptr(),
-            recursive,
-            &raw const change,
-            mem::size_of::<libc::mount_attr>(),
-        )
-    };
-    check(JailStep::PrivateRoot, result).map(drop)
 }
 
 /// Marks every descriptor close-on-exec, then takes the mark off those that are

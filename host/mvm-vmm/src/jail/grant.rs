@@ -13,8 +13,8 @@ use landlock::{
     RulesetAttr, RulesetCreatedAttr, Scope,
 };
 
-use super::JailError;
-use super::child::{Bind, Create};
+use super::private_root::{Bind, Create};
+use super::{JailError, above_standard_streams};
 
 /// What may be done with a granted path and all below it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -176,7 +176,9 @@ pub(super) fn landlock_rules(grants: &[Grant], abi: i32) -> Result<Option<OwnedF
             .add_rule(PathBeneath::new(file, rights))
             .map_err(JailError::Landlock)?;
     }
-    Ok(ruleset.into())
+    let ruleset: Option<OwnedFd> = ruleset.into();
+    let ruleset = ruleset.map(above_standard_streams).transpose();
+    ruleset.map_err(JailError::Descriptor)
 }
 
 /// Writing means the content of files; making device nodes or sockets is never

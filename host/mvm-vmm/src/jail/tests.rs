@@ -247,15 +247,22 @@ fn nothing_is_created_inside_a_granted_directory() {
     .unwrap();
     assert!(binds[0].create == child_create_directory() && !binds[0].writable);
     assert!(binds[1].parents.is_empty() && binds[1].writable);
-    assert!(binds[1].create == child::Create::Nothing);
+    assert!(binds[1].create == private_root::Create::Nothing);
 }
 
-fn child_create_directory() -> child::Create {
-    child::Create::Directory
+fn child_create_directory() -> private_root::Create {
+    private_root::Create::Directory
 }
 
 #[test]
 fn paths_that_climb_are_refused() {
     let error = grant::binds(&[Grant::new(Path::new("/usr/../etc"), Access::Read)]);
     assert!(matches!(error, Err(GrantError::NotPlain { .. })));
+}
+
+#[test]
+fn a_layer_is_named_as_it_is_written() {
+    for layer in JailSupport::detect().report().layers.keys() {
+        assert_eq!(serde_json::to_value(layer).unwrap(), layer.name());
+    }
 }
