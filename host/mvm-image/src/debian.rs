@@ -65,8 +65,8 @@ pub const RECIPES: &[Recipe] = &[
 /// Python checks byte code against its source's time stamp, and all time stamps are cut to
 /// [`SOURCE_DATE_EPOCH`]: every start would compile again. Byte code that is not checked starts
 /// fastest and has no time stamp in it.
-const PRECOMPILE_PYTHON: &str = "PYTHONHASHSEED=0 chroot \"$1\" python3 -m compileall -q -f \
-     --invalidation-mode unchecked-hash /usr/lib/python3 /usr/lib/python3.* >/dev/null || true";
+const PRECOMPILE_PYTHON: &str = "chroot \"$1\" sh -c 'PYTHONHASHSEED=0 python3 -m compileall -q -f \
+     --invalidation-mode unchecked-hash /usr/lib/python3 /usr/lib/python3.*'";
 
 /// The recipe for `debian:NAME`.
 pub fn recipe(name: &str) -> Option<&'static Recipe> {

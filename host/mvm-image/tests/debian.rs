@@ -2,7 +2,6 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::fs;
-use std::path::Path;
 use std::process::Command;
 
 use mvm_image::{Progress, debian};
@@ -68,18 +67,19 @@ fn the_python_image_is_an_oci_layout_and_is_made_twice_with_the_same_bytes() {
     ] {
         assert!(!has(left_out), "{left_out}");
     }
-    let below = |directory: &str| {
-        names
+    for directory in [
+        "./var/log/",
+        "./var/cache/",
+        "./var/lib/apt/lists/",
+        "./run/",
+        "./tmp/",
+    ] {
+        let files: Vec<_> = names
             .lines()
-            .filter(|line| line.starts_with(directory))
-            .count()
-    };
-    assert_eq!(
-        below("./var/lib/apt/lists/"),
-        below("./var/lib/apt/lists/partial/") + 1
-    );
-    assert_eq!(below("./var/log/"), 1);
-    assert_eq!(below("./var/cache/"), 1);
+            .filter(|line| line.starts_with(directory) && !line.ends_with('/'))
+            .collect();
+        assert!(files.is_empty(), "{files:?}");
+    }
 }
 
 #[test]
@@ -90,5 +90,4 @@ fn a_failure_leaves_what_was_there() {
     let error = debian::build_layout(debian::recipe("python").unwrap(), &inside_a_file, &Silent);
     assert!(error.unwrap_err().to_string().contains("file/python"));
     assert_eq!(fs::read_dir(home.path()).unwrap().count(), 1);
-    assert!(Path::new(&home.path().join("file")).is_file());
 }

@@ -27,9 +27,13 @@ const DPKG_OPTIONS: [&str; 7] = [
     "path-exclude=/usr/lib/python3*/EXTERNALLY-MANAGED",
 ];
 
-/// Traces of the host and of this run.
-const REMOVE_TRACES: &str = "rm -rf \"$1\"/etc/hostname \"$1\"/etc/resolv.conf \"$1\"/var/cache/* \"$1\"/var/log/* \"$1\"/tmp/* \"$1\"/run/* \
-     && : > \"$1\"/etc/machine-id";
+/// Traces of the host and of this run, in files; packages expect their directories to stay.
+const REMOVE_TRACES: &str = "cd \"$1\" && rm -f etc/hostname etc/resolv.conf && : > etc/machine-id \
+     && find run tmp var/cache var/log var/lib/apt/lists -type f -delete";
+
+/// Makes `/bin`, `/lib` and `/sbin` links into `/usr` from the start. The package that would do it
+/// later, `usrmerge`, brings all of Perl.
+const MERGED_USR: &str = "/usr/share/mmdebstrap/hooks/merged-usr";
 
 /// Why a layout could not be built.
 #[derive(Debug, thiserror::Error)]
@@ -189,7 +193,8 @@ fn arguments(recipe: &Recipe) -> Vec<String> {
         "--variant=minbase".to_owned(),
         // The guest makes its own device nodes.
         "--skip=output/dev".to_owned(),
-        format!("--include={}", recipe.packages.join(",")),
+        format!("--hook-dir={MERGED_USR}"),
+        format!("--include=usr-is-merged,{}", recipe.packages.join(",")),
     ];
     arguments.extend(
         DPKG_OPTIONS

@@ -164,8 +164,8 @@ pub(super) fn run<T: Send>(
         for event in happened {
             match event {
                 Event::Line(line) => {
-                    if let Some(step) = line.strip_prefix("I: ") {
-                        progress.stage(step.trim_end_matches('.'), None);
+                    if let Some(step) = line.strip_prefix("I: ").and_then(step_for_the_user) {
+                        progress.stage(step, None);
                     } else if let Some(reason) = line.strip_prefix("E: ") {
                         complaint = reason.into();
                     }
@@ -231,6 +231,26 @@ fn require_subordinate_users() -> Result<(), MmdebstrapError> {
         }
     }
     Ok(())
+}
+
+/// The steps that take time, by how `mmdebstrap` announces them.
+fn step_for_the_user(line: &str) -> Option<&'static str> {
+    const STEPS: [(&str, &str); 7] = [
+        ("running apt-get update", "reading Debian's package lists"),
+        ("downloading packages", "downloading packages"),
+        ("extracting archives", "unpacking packages"),
+        (
+            "installing essential packages",
+            "installing the minimal system",
+        ),
+        ("installing remaining packages", "installing packages"),
+        ("running --customize-hook", "finishing the tree"),
+        ("creating tarball", "writing the archive"),
+    ];
+    STEPS
+        .iter()
+        .find(|(announced, _)| line.starts_with(announced))
+        .map(|(_, step)| *step)
 }
 
 enum Event {
