@@ -138,11 +138,6 @@ impl Command {
         self
     }
 
-    /// How long it may take, with its grace; `None` for no limit.
-    pub(crate) fn allowance(&self) -> Option<Duration> {
-        self.timeout.map(|timeout| timeout + self.grace)
-    }
-
     /// The request to the agent, with the sandbox's defaults under it.
     pub(crate) fn to_request(&self, defaults: &CommandDefaults) -> Result<StartProcess, SpecError> {
         let mut environment = defaults.environment.clone();

@@ -147,14 +147,16 @@ impl StagedFolder {
             .mode(0o700)
             .create(&path)
             .map_err(io_error("create", &path))?;
-        let lock_path = path.join(LOCK_NAME);
+        // Locked before it has its name: nobody ever sees an unlocked lock of a living maker.
+        let unnamed = path.join(".lock.new");
         let open = fs::OpenOptions::new()
             .write(true)
             .create_new(true)
             .mode(0o600)
-            .open(&lock_path);
-        let file = open.map_err(io_error("create", &lock_path))?;
-        file.lock().map_err(io_error("lock", &lock_path))?;
+            .open(&unnamed);
+        let file = open.map_err(io_error("create", &unnamed))?;
+        file.lock().map_err(io_error("lock", &unnamed))?;
+        fs::rename(&unnamed, path.join(LOCK_NAME)).map_err(io_error("rename", &unnamed))?;
         Ok(Self {
             path,
             lock: FolderLock(file),

@@ -29,10 +29,10 @@ use crate::{
 
 /// What a collected command keeps of each output stream, if nothing else is asked: 16 MiB.
 pub const DEFAULT_OUTPUT_LIMIT: usize = 16 * 1024 * 1024;
-/// Beyond its timeout and grace, how long a guest may take to say that a command has ended.
-const UNRESPONSIVE_MARGIN: Duration = Duration::from_secs(30);
 /// How long a destroyed sandbox may take to be gone.
 const DESTROY_LIMIT: Duration = Duration::from_secs(30);
+const DESTROY_PAUSE: Duration = Duration::from_millis(100);
+const DESTROY_ATTEMPTS: u32 = 100;
 
 /// A sandbox. When this process created it and did not detach it, it lives as long as this value:
 /// dropping the value, or the death of the process, destroys the sandbox.
@@ -173,22 +173,11 @@ impl Sandbox {
         input: &[u8],
     ) -> Result<CommandResult, ClientError> {
         let command = command.clone().standard_input(!input.is_empty());
-        let running = async {
-            let mut process = self.start(&command).await?;
-            let sender = process.take_input();
-            tokio::select! {
-                result = collect(&mut process) => result,
-                never = send_all(sender, input) => match never {},
-            }
-        };
-        match command.allowance() {
-            None => running.await,
-            Some(allowance) => {
-                let limit = allowance + UNRESPONSIVE_MARGIN;
-                tokio::time::timeout(limit, running)
-                    .await
-                    .unwrap_or(Err(ClientError::Unresponsive { limit }))
-            }
+        let mut process = self.start(&command).await?;
+        let sender = process.take_input();
+        tokio::select! {
+            result = collect(&mut process) => result,
+            never = send_all(sender, input) => match never {},
         }
     }
 
@@ -410,21 +399,26 @@ impl Sandbox {
                 })
             };
         }
-        if registry::remove_dead(&self.runtime.home, &self.record.id)? {
-            return Ok(Ended::Before);
-        }
-        let destroy = ControlOperation::Destroy(Destroy {});
-        match AgentStream::control(&self.folder(), self.record.id.as_str(), destroy).await {
-            Ok(()) => Ok(Ended::Now),
-            // It ended between the look at its lock and the knock at its door.
-            Err(ClientError::NotRunning { .. } | ClientError::HungUp)
-                if registry::remove_dead(&self.runtime.home, &self.record.id)?
-                    || !self.folder().exists() =>
-            {
-                Ok(Ended::Before)
+        let id = &self.record.id;
+        for _ in 0..DESTROY_ATTEMPTS {
+            if registry::remove_dead(&self.runtime.home, id)? {
+                return Ok(Ended::Before);
             }
-            Err(error) => Err(error.into()),
+            let destroy = ControlOperation::Destroy(Destroy {});
+            match AgentStream::control(&self.folder(), id.as_str(), destroy).await {
+                Ok(()) => return Ok(Ended::Now),
+                Err(_) if !self.folder().exists() => return Ok(Ended::Before),
+                // Its supervisor ends right now, or another process looks at what is left of it.
+                Err(ClientError::NotRunning { .. } | ClientError::HungUp) => {
+                    tokio::time::sleep(DESTROY_PAUSE).await;
+                }
+                Err(error) => return Err(error.into()),
+            }
         }
+        Err(EndError::Slow {
+            id: id.clone(),
+            limit: DESTROY_PAUSE * DESTROY_ATTEMPTS,
+        })
     }
 }
 

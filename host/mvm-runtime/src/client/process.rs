@@ -12,10 +12,16 @@ use mvm_wire::{
 };
 use prost::Message as _;
 use serde::Serialize;
-use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::{
+    net::unix::{OwnedReadHalf, OwnedWriteHalf},
+    time::Instant,
+};
 use tokio_util::compat::Compat;
 
 use super::{AgentStream, ClientError};
+
+/// Beyond its timeout and grace, how long a guest may take to say that a command has ended.
+const UNRESPONSIVE_MARGIN: Duration = Duration::from_secs(30);
 
 /// Which output of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
@@ -101,6 +107,8 @@ pub struct Process {
     output_offset: u64,
     error_offset: u64,
     exited: bool,
+    /// When a guest that says nothing of the end is taken for dead, and how long that is.
+    deadline: Option<(Instant, Duration)>,
 }
 
 impl Process {
@@ -122,13 +130,22 @@ impl Process {
         self.input.take()
     }
 
-    /// What happens next; `None` after the exit. Cancel-safe.
+    /// What happens next; `None` after the exit. A guest that does not end a command whose timeout
+    /// and grace passed 30 s ago is an error. Cancel-safe.
     pub async fn next_event(&mut self) -> Result<Option<ProcessEvent<'_>>, ClientError> {
         if self.exited {
             return Ok(None);
         }
-        let frame = self.reader.next().await.map_err(ClientError::Receive)?;
-        let Frame { kind, payload } = frame.ok_or(ClientError::HungUp)?;
+
+        let frame = match self.deadline {
+            None => self.reader.next().await,
+            Some((deadline, limit)) => tokio::time::timeout_at(deadline, self.reader.next())
+                .await
+                .map_err(|_| ClientError::Unresponsive { limit })?,
+        };
+        let Frame { kind, payload } = frame
+            .map_err(ClientError::Receive)?
+            .ok_or(ClientError::HungUp)?;
         let (stream, next_offset) = match kind {
             FrameKind::Data => (OutputStream::Stdout, &mut self.output_offset),
             FrameKind::ErrorData => (OutputStream::Stderr, &mut self.error_offset),
@@ -190,6 +207,7 @@ impl Process {
                 output_offset: started.output_offset,
                 error_offset: started.error_offset,
                 exited: false,
+                deadline: None,
             }),
             Some(reply::Kind::Failure(failure)) => Err(ClientError::Agent(failure.into())),
             _ => Err(ClientError::UnexpectedReply {
@@ -282,11 +300,19 @@ pub(crate) async fn start(
     id: &str,
     request: StartProcess,
 ) -> Result<Process, ClientError> {
+    let limit = (request.timeout_milliseconds > 0).then(|| {
+        let allowed = request
+            .timeout_milliseconds
+            .saturating_add(request.grace_milliseconds);
+        Duration::from_millis(allowed).saturating_add(UNRESPONSIVE_MARGIN)
+    });
     if request.arguments.is_empty() {
         return Err(ClientError::NoCommand);
     }
     let operation = Operation::StartProcess(request);
-    Process::begin(AgentStream::open(folder, id, operation).await?).await
+    let mut process = Process::begin(AgentStream::open(folder, id, operation).await?).await?;
+    process.deadline = limit.and_then(|limit| Some((Instant::now().checked_add(limit)?, limit)));
+    Ok(process)
 }
 
 pub(crate) async fn attach(

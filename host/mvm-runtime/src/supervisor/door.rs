@@ -1,6 +1,6 @@
 //! The control socket: clients of a sandbox come in here.
 
-use std::{io, path::Path, time::Duration};
+use std::{io, path::Path, rc::Rc, time::Duration};
 
 use futures::AsyncReadExt as _;
 use mvm_wire::{
@@ -11,7 +11,7 @@ use prost::Message as _;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{UnixListener, UnixStream},
-    sync::{mpsc, oneshot},
+    sync::{Semaphore, mpsc, oneshot},
     task::AbortHandle,
 };
 use tokio_util::compat::{FuturesAsyncReadCompatExt as _, FuturesAsyncWriteCompatExt as _};
@@ -28,6 +28,9 @@ use crate::{
 
 /// Bytes moved at once between a client and the guest.
 const RELAY_BUFFER_BYTES: usize = 128 * 1024;
+/// Streams clients can have open at once; more wait for one to end. The multiplexer's bound, at
+/// which it gives the connection up, is never reached from this side.
+const MAX_CLIENT_STREAMS: usize = mvm_wire::session::MAX_STREAMS - 32;
 /// A client that connects and says nothing is dropped.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -47,16 +50,27 @@ pub(super) fn open(
     demands: mpsc::Sender<Demand>,
 ) -> io::Result<Door> {
     let listener = socket::listen(folder, SOCKET_NAME)?;
-    let opener = guest.opener();
-    let accepting = tokio::task::spawn_local(accept(listener, opener, demands));
+
+    let streams = Streams {
+        opener: guest.opener(),
+        permits: Rc::new(Semaphore::new(MAX_CLIENT_STREAMS)),
+    };
+    let accepting = tokio::task::spawn_local(accept(listener, streams, demands));
     Ok(Door(accepting.abort_handle()))
 }
 
-async fn accept(listener: UnixListener, opener: StreamOpener, demands: mpsc::Sender<Demand>) {
+/// Streams to the agent, bounded.
+#[derive(Clone)]
+struct Streams {
+    opener: StreamOpener,
+    permits: Rc<Semaphore>,
+}
+
+async fn accept(listener: UnixListener, streams: Streams, demands: mpsc::Sender<Demand>) {
     loop {
         match listener.accept().await {
             Ok((client, _)) => {
-                tokio::task::spawn_local(serve(client, opener.clone(), demands.clone()));
+                tokio::task::spawn_local(serve(client, streams.clone(), demands.clone()));
             }
             // Out of descriptors: those in use will be closed.
             Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
@@ -64,7 +78,7 @@ async fn accept(listener: UnixListener, opener: StreamOpener, demands: mpsc::Sen
     }
 }
 
-async fn serve(mut client: UnixStream, opener: StreamOpener, demands: mpsc::Sender<Demand>) {
+async fn serve(mut client: UnixStream, streams: Streams, demands: mpsc::Sender<Demand>) {
     let request = tokio::time::timeout(REQUEST_TIMEOUT, read_request(&mut client)).await;
     let Ok(Some(request)) = request else { return };
     if request.generation != CONTROL_GENERATION {
@@ -79,7 +93,7 @@ async fn serve(mut client: UnixStream, opener: StreamOpener, demands: mpsc::Send
         .await;
     }
     match request.operation {
-        Some(ControlOperation::OpenStream(_)) => relay(client, &opener).await,
+        Some(ControlOperation::OpenStream(_)) => relay(client, &streams).await,
         Some(ControlOperation::Stop(stop)) => {
             let (done, stopped) = oneshot::channel();
             let grace = Duration::from_millis(stop.grace_milliseconds);
@@ -118,8 +132,9 @@ fn not_running() -> ControlReply {
 }
 
 /// Makes the client's connection a stream to the agent.
-async fn relay(mut client: UnixStream, opener: &StreamOpener) {
-    let Ok(stream) = opener.open().await else {
+async fn relay(mut client: UnixStream, streams: &Streams) {
+    let _permit = streams.permits.acquire().await;
+    let Ok(stream) = streams.opener.open().await else {
         return answer(&mut client, &not_running()).await;
     };
     answer(&mut client, &ControlReply::accepted()).await;
