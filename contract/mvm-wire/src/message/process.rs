@@ -105,10 +105,11 @@ pub struct ProcessStarted {
     /// The guest's process identifier.
     #[prost(uint32, tag = "2")]
     pub pid: u32,
-    /// The offset of the first data byte that follows.
+    /// The offset standard output goes on from: that of the first data byte, unless an
+    /// [`OutputGap`] comes before it.
     #[prost(uint64, tag = "3")]
     pub output_offset: u64,
-    /// The offset of the first error-data byte that follows.
+    /// The same of standard error.
     #[prost(uint64, tag = "4")]
     pub error_offset: u64,
 }
