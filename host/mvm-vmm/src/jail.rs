@@ -128,7 +128,9 @@ pub struct JailOptions {
     pub read_only: Vec<PathBuf>,
     /// Further files or directories QEMU may read and write.
     pub read_write: Vec<PathBuf>,
-    /// The largest file QEMU may write, in bytes.
+    /// The largest file QEMU may write, in bytes; its log counts as one.
+    /// Without it: the size of the disk or of the guest's memory, whichever is
+    /// larger.
     pub file_size_limit: Option<u64>,
 }
 
