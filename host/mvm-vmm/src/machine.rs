@@ -213,7 +213,10 @@ impl Machine {
         let qmp = match connected {
             Ok(Ok(qmp)) => qmp,
             Ok(Err(QmpError::Closed)) => {
-                let status = process.wait().await.map_err(BootError::Watch)?;
+                let ended = tokio::time::timeout(START_LIMIT, process.wait()).await;
+                let status = ended
+                    .map_err(|_| BootError::Silent { limit: START_LIMIT })?
+                    .map_err(BootError::Watch)?;
                 return Err(BootError::Ended { status });
             }
             Ok(Err(error)) => return Err(BootError::Qmp(error)),
