@@ -128,7 +128,9 @@ pub struct JailOptions {
     pub read_only: Vec<PathBuf>,
     /// Further files or directories QEMU may read and write.
     pub read_write: Vec<PathBuf>,
-    /// The largest file QEMU may write, in bytes.
+    /// The largest file QEMU may write, in bytes; its log counts as one.
+    /// Without it: the size of the disk or of the guest's memory, whichever is
+    /// larger.
     pub file_size_limit: Option<u64>,
 }
 
@@ -227,10 +229,10 @@ impl JailSupport {
         };
 
         support.set_namespaces(&LayerState::Applied, LayerState::Applied);
-        if let Err(error) = support.try_on_nothing() {
-            let reason = unavailable(chain(&error));
+        if let Some(reason) = support.what_is_lacking() {
+            let reason = unavailable(reason);
             support.set_namespaces(&LayerState::Applied, reason.clone());
-            if support.try_on_nothing().is_err() {
+            if support.what_is_lacking().is_some() {
                 support.set_namespaces(&reason, reason.clone());
             }
         }
@@ -270,12 +272,28 @@ impl JailSupport {
         self.report.layers.insert(Layer::PrivateRoot, private_root);
     }
 
+    /// Why a process cannot be confined on this host. A failure that may pass,
+    /// such as a lack of memory, takes no layer away: then the boot fails.
+    fn what_is_lacking(&self) -> Option<String> {
+        let Err(JailError::Child(error)) = self.try_on_nothing() else {
+            return None;
+        };
+        let lasting = [
+            libc::EPERM,
+            libc::EACCES,
+            libc::ENOSPC,
+            libc::EINVAL,
+            libc::ENOSYS,
+        ];
+        let errno = error.source.raw_os_error()?;
+        lasting.contains(&errno).then(|| chain(&error))
+    }
+
     /// Confines a process that has nothing to do.
     fn try_on_nothing(&self) -> Result<(), JailError> {
         let null = null_device()?;
         let grants = [Grant::new(Path::new("/usr"), Access::Execute)];
-        let base = std::env::temp_dir();
-        let launch = self.launch(&grants, &base, null.as_fd(), null.as_fd())?;
+        let launch = self.launch(&grants, Path::new("/usr"), null.as_fd(), null.as_fd())?;
         let child = child::spawn(&launch).map_err(JailError::Child)?;
         let _ = rustix::process::waitpid(Some(child.pid), rustix::process::WaitOptions::empty());
         Ok(())

@@ -196,7 +196,7 @@ impl Machine {
                 base: &jail.directory,
                 inherited: &passed,
                 output: log.as_fd(),
-                file_size_limit: jail.file_size_limit,
+                file_size_limit: Some(file_size_limit(spec, jail)),
                 cgroup: cgroup.as_ref(),
             })
             .map_err(BootError::Jail)?;
@@ -213,7 +213,10 @@ impl Machine {
         let qmp = match connected {
             Ok(Ok(qmp)) => qmp,
             Ok(Err(QmpError::Closed)) => {
-                let status = process.wait().await.map_err(BootError::Watch)?;
+                let ended = tokio::time::timeout(START_LIMIT, process.wait()).await;
+                let status = ended
+                    .map_err(|_| BootError::Silent { limit: START_LIMIT })?
+                    .map_err(BootError::Watch)?;
                 return Err(BootError::Ended { status });
             }
             Ok(Err(error)) => return Err(BootError::Qmp(error)),
@@ -389,6 +392,16 @@ fn open_console(spec: &MachineSpec) -> Result<Option<OwnedFd>, BootError> {
         path: path.clone(),
         source,
     })
+}
+
+/// A QEMU that was taken over must not fill the host's disk, not even through
+/// its log: no file grows beyond what the machine can need.
+fn file_size_limit(spec: &MachineSpec, jail: &JailOptions) -> u64 {
+    let disk = spec.disk.as_ref().and_then(|disk| disk.metadata().ok());
+    let needed = disk
+        .map_or(0, |disk| disk.len())
+        .max(u64::from(spec.memory_mib) << 20);
+    jail.file_size_limit.unwrap_or(needed)
 }
 
 fn grants(host: &Host, spec: &MachineSpec, jail: &JailOptions) -> Vec<Grant> {

@@ -170,11 +170,7 @@ impl Qmp {
 
     async fn flush(&mut self) -> Result<(), QmpError> {
         while !self.unsent.is_empty() {
-            let count = self
-                .stream
-                .write(&self.unsent)
-                .await
-                .map_err(QmpError::Connection)?;
+            let count = self.stream.write(&self.unsent).await.map_err(broken)?;
             self.unsent.drain(..count);
         }
         Ok(())

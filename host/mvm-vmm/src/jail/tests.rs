@@ -7,6 +7,7 @@ use rustix::process::Pid;
 use super::*;
 
 const INSIDE: &str = "jail::tests::inside";
+const FILE_SIZE_LIMIT: u64 = 64 << 10;
 const PARAMETERS: &str = "parameters=";
 
 /// Runs `inside` of this test program in the jail and returns what it printed.
@@ -26,16 +27,20 @@ fn run_inside(support: &JailSupport, listener: &TcpListener, socket: &Path) -> S
     grants.push(Grant::new(&readable, Access::Read));
     grants.push(Grant::new(&writable, Access::Write));
     let parameters = format!(
-        "{}\n{}\n{}\n{}\n{}",
+        "{}\n{}\n{}\n{}\n{}\n{}",
         listener.local_addr().unwrap(),
         socket.display(),
         readable.display(),
         writable.display(),
         std::process::id(),
+        scratch.path().join("large").display(),
     );
     let given = scratch.path().join("parameters");
     std::fs::write(&given, parameters).unwrap();
     grants.push(Grant::new(&given, Access::Read));
+    let large = scratch.path().join("large");
+    std::fs::write(&large, "").unwrap();
+    grants.push(Grant::new(&large, Access::Write));
     // The harness accepts any name of a test to skip.
     let given = format!("{PARAMETERS}{}", given.display());
     let arguments = [
@@ -55,12 +60,13 @@ fn run_inside(support: &JailSupport, listener: &TcpListener, socket: &Path) -> S
             base: scratch.path(),
             inherited: &[],
             output: log.as_fd(),
-            file_size_limit: None,
+            file_size_limit: Some(FILE_SIZE_LIMIT),
             cgroup: None,
         })
         .unwrap();
     rustix::process::waitpid(Some(child.pid), rustix::process::WaitOptions::empty()).unwrap();
     assert_eq!(std::fs::read_to_string(&writable).unwrap(), "changed");
+    assert_eq!(large.metadata().unwrap().len(), FILE_SIZE_LIMIT);
     assert_eq!(std::fs::read_to_string(&readable).unwrap(), "given");
     let mut text = String::new();
     log.rewind().unwrap();
@@ -83,6 +89,7 @@ fn inside() {
         Ok(value) => println!("\n{what}: ok {value}"),
         Err(error) => println!("\n{what}: {:?}", error.kind()),
     };
+    let large = next();
     let done = |()| String::new();
     say("read granted", std::fs::read_to_string(&readable));
     say(
@@ -90,6 +97,10 @@ fn inside() {
         std::fs::write(&writable, "changed").map(done),
     );
     say("write read-only", std::fs::write(&readable, "no").map(done));
+    say(
+        "large file",
+        std::fs::write(&large, [0; 128 << 10]).map(done),
+    );
     say("shadow", std::fs::read_to_string("/etc/shadow"));
     say("passwd", std::fs::read_to_string("/etc/passwd"));
     say(
@@ -142,6 +153,7 @@ fn check_denials(support: &JailSupport) -> String {
     assert_eq!(line(&text, "write granted").trim_end(), "ok");
     for denied in [
         "write read-only",
+        "large file",
         "shadow",
         "passwd",
         "processes",
