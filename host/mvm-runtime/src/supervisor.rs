@@ -172,7 +172,7 @@ async fn serve(request: LaunchRequest, mut lease: Lease) {
         .tell(&LaunchNews::Ready(Box::new(sandbox.record.clone())))
         .await;
     sandbox.live(&mut lease, &mut demands, ttl).await;
-    drop(door);
+    door.close().await;
 }
 
 fn failure(error: &CreationError) -> LaunchFailure {

@@ -15,7 +15,7 @@ use crate::output;
 const TERMINAL_PATIENCE: Duration = Duration::from_millis(300);
 /// A stage that is over sooner is not written where lines stay: a script's standard error holds
 /// its command's words, and ours only when there is something to wait for.
-const LINE_PATIENCE: Duration = Duration::from_secs(3);
+const LINE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Where progress is shown.
 #[derive(Clone)]

@@ -15,6 +15,7 @@ use tokio::{
     task::AbortHandle,
 };
 use tokio_util::compat::{FuturesAsyncReadCompatExt as _, FuturesAsyncWriteCompatExt as _};
+use tokio_util::task::TaskTracker;
 
 use super::{Demand, guest::Guest};
 use crate::{
@@ -31,15 +32,23 @@ const RELAY_BUFFER_BYTES: usize = 128 * 1024;
 /// Streams clients can have open at once; more wait for one to end. The multiplexer's bound, at
 /// which it gives the connection up, is never reached from this side.
 const MAX_CLIENT_STREAMS: usize = mvm_wire::session::MAX_STREAMS - 32;
+/// How long clients have to take their last answer.
+const CLOSE_LIMIT: Duration = Duration::from_secs(1);
 /// A client that connects and says nothing is dropped.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The open door; closed when dropped.
-pub(super) struct Door(AbortHandle);
+/// The open door.
+pub(super) struct Door {
+    accepting: AbortHandle,
+    clients: TaskTracker,
+}
 
-impl Drop for Door {
-    fn drop(&mut self) {
-        self.0.abort();
+impl Door {
+    /// Lets nobody in any more, and those who are in hear their answer.
+    pub(super) async fn close(self) {
+        self.accepting.abort();
+        self.clients.close();
+        let _ = tokio::time::timeout(CLOSE_LIMIT, self.clients.wait()).await;
     }
 }
 
@@ -55,8 +64,10 @@ pub(super) fn open(
         opener: guest.opener(),
         permits: Rc::new(Semaphore::new(MAX_CLIENT_STREAMS)),
     };
-    let accepting = tokio::task::spawn_local(accept(listener, streams, demands));
-    Ok(Door(accepting.abort_handle()))
+    let clients = TaskTracker::new();
+    let accepting = accept(listener, streams, demands, clients.clone());
+    let accepting = tokio::task::spawn_local(accepting).abort_handle();
+    Ok(Door { accepting, clients })
 }
 
 /// Streams to the agent, bounded.
@@ -66,11 +77,16 @@ struct Streams {
     permits: Rc<Semaphore>,
 }
 
-async fn accept(listener: UnixListener, streams: Streams, demands: mpsc::Sender<Demand>) {
+async fn accept(
+    listener: UnixListener,
+    streams: Streams,
+    demands: mpsc::Sender<Demand>,
+    clients: TaskTracker,
+) {
     loop {
         match listener.accept().await {
             Ok((client, _)) => {
-                tokio::task::spawn_local(serve(client, streams.clone(), demands.clone()));
+                clients.spawn_local(serve(client, streams.clone(), demands.clone()));
             }
             // Out of descriptors: those in use will be closed.
             Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,

@@ -3,7 +3,6 @@
 use std::{
     fs::File,
     io,
-    rc::Rc,
     time::{Duration, SystemTime},
 };
 
@@ -46,12 +45,12 @@ pub(super) enum GreetError {
 pub(super) struct Guest {
     opener: StreamOpener,
     ended: watch::Receiver<bool>,
-    tasks: Rc<[AbortHandle; 2]>,
+    tasks: Vec<AbortHandle>,
 }
 
 impl Drop for Guest {
     fn drop(&mut self) {
-        for task in self.tasks.iter() {
+        for task in &self.tasks {
             task.abort();
         }
     }
@@ -97,12 +96,10 @@ impl Guest {
                 .map(|byte| format!("{byte:02x}"))
                 .collect(),
         };
-        let guest_log =
-            tokio::task::spawn_local(guest_log::follow(opener.clone(), log, ended.clone()));
-        let guest = Self {
+        let mut guest = Self {
             opener,
             ended,
-            tasks: Rc::new([driving.abort_handle(), guest_log.abort_handle()]),
+            tasks: vec![driving.abort_handle()],
         };
         let reply = guest.hello(hello).await?;
         if reply.generation != PROTOCOL_GENERATION {
@@ -110,6 +107,11 @@ impl Guest {
                 found: reply.generation,
             });
         }
+        // Only now: the agent answers nothing before it has accepted the greeting.
+        let log = guest_log::follow(guest.opener(), log, guest.ended.clone());
+        guest
+            .tasks
+            .push(tokio::task::spawn_local(log).abort_handle());
         Ok(guest)
     }
 
