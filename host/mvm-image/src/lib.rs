@@ -6,7 +6,26 @@
 //! crate states what a caller may rely on.
 
 mod digest;
+mod erofs;
+mod image;
+mod layer;
+mod limits;
+mod materialize;
+mod merge;
+mod oci;
+mod progress;
+mod source;
 mod store;
+mod tar;
 
 pub use digest::{Digest, ParseDigestError};
+pub use erofs::ErofsError;
+pub use image::{Image, ImageConfig};
+pub use limits::Limits;
+pub use materialize::{LayerError, MaterializeError, MaterializeOptions, materialize};
+pub use merge::MergeError;
+pub use oci::SourceError;
+pub use progress::{Progress, Silent};
+pub use source::{ImageSource, ParseSourceError};
 pub use store::{Entry, Lock, RecordName, Staging, Store, StoreError};
+pub use tar::TarError;
