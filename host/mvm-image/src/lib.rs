@@ -1,9 +1,35 @@
 //! Image sources to verified, content-addressed root filesystems and boot artifacts.
+//!
+//! An image comes in as an OCI layout, every byte of it is checked against the
+//! digest that names it, its layers are merged, and one deterministic EROFS
+//! file is published into the content [`Store`]. `MATERIALIZATION.md` in this
+//! crate states what a caller may rely on.
 
 mod atomic_file;
 pub mod boot;
 pub mod debian;
+mod digest;
+mod erofs;
+mod image;
+mod layer;
+mod limits;
+mod materialize;
+mod merge;
+mod oci;
 mod progress;
+mod source;
+mod store;
+mod tar;
 
-pub use self::atomic_file::WriteFileError;
-pub use self::progress::Progress;
+pub use atomic_file::WriteFileError;
+pub use digest::{Digest, ParseDigestError};
+pub use erofs::ErofsError;
+pub use image::{Image, ImageConfig};
+pub use limits::Limits;
+pub use materialize::{LayerError, MaterializeError, MaterializeOptions, materialize};
+pub use merge::MergeError;
+pub use oci::SourceError;
+pub use progress::{Progress, Silent};
+pub use source::{ImageSource, ParseSourceError};
+pub use store::{Entry, Lock, RecordName, Staging, Store, StoreError};
+pub use tar::TarError;

@@ -1,11 +1,25 @@
-//! How a long operation tells what it is doing.
+//! Telling a caller how far a long build is.
 
-/// Receives the steps of a long operation, on the thread that runs it.
+/// Receives the stages of a build and the bytes done in each.
+///
+/// Calls come from the thread that builds, each stage being finished before
+/// the next begins.
 pub trait Progress {
-    /// A step begins; the one before it is over. `total` is the amount of work in it, where known.
+    /// A stage begins: what it does, and how many bytes it will go through if
+    /// that is known.
     fn stage(&self, stage: &str, total: Option<u64>);
-    /// So much more of the step is done.
-    fn advance(&self, amount: u64);
-    /// Everything is done.
+    /// So many more bytes of the stage are done.
+    fn advance(&self, bytes: u64);
+    /// The stage is over.
     fn finish(&self);
+}
+
+/// Tells nobody.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Silent;
+
+impl Progress for Silent {
+    fn stage(&self, _stage: &str, _total: Option<u64>) {}
+    fn advance(&self, _bytes: u64) {}
+    fn finish(&self) {}
 }

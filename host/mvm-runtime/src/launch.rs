@@ -47,23 +47,11 @@ pub enum CreateError {
     #[error(transparent)]
     Spec(#[from] SpecError),
     /// The image's name has no meaning.
-    #[error("`{image}` is not an image")]
-    ImageSource {
-        /// What was given.
-        image: String,
-        /// Why.
-        #[source]
-        source: mvm_image::ImageSourceError,
-    },
+    #[error(transparent)]
+    ImageSource(#[from] mvm_image::ParseSourceError),
     /// The image cannot be made ready.
-    #[error("failed to prepare image `{image}`")]
-    Image {
-        /// The image.
-        image: String,
-        /// Why.
-        #[source]
-        source: mvm_image::MaterializeError,
-    },
+    #[error(transparent)]
+    Image(#[from] mvm_image::MaterializeError),
     /// The content store cannot be opened.
     #[error("failed to open the image store")]
     Store(#[source] mvm_image::StoreError),
@@ -109,10 +97,10 @@ impl Coded for CreateError {
     fn code(&self) -> ErrorCode {
         match self {
             Self::Spec(error) => error.code(),
-            Self::ImageSource { .. } => ErrorCode::InvalidArgument,
+            Self::ImageSource(_) => ErrorCode::InvalidArgument,
             Self::NotSetUp { .. } => ErrorCode::NotFound,
-            Self::Image { source, .. } if source.is_not_found() => ErrorCode::NotFound,
-            Self::Image { .. } | Self::BootArtifacts(_) => ErrorCode::BuildFailed,
+            Self::Image(error) if is_absent(error) => ErrorCode::NotFound,
+            Self::Image(_) | Self::BootArtifacts(_) => ErrorCode::BuildFailed,
             Self::Store(_) => ErrorCode::SandboxUnavailable,
             Self::Supervisor { .. } => ErrorCode::BackendUnsupported,
             Self::Disk(error) => error.code(),
@@ -126,8 +114,8 @@ impl Coded for CreateError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Spec(error) => error.hint(),
-            Self::ImageSource { source, .. } => source.hint(),
-            Self::Image { source, .. } => source.hint(),
+            Self::ImageSource(error) => error.hint(),
+            Self::Image(error) => error.hint(),
             Self::Store(source) => source.hint(),
             Self::NotSetUp { .. } => Some("prepare this host: `mvmctl setup`".to_owned()),
             Self::BootArtifacts(source) => source.hint(),
@@ -140,6 +128,21 @@ impl Coded for CreateError {
             Self::Launch(error) => error.failure.hint.clone(),
             Self::Random(_) | Self::Lease(_) | Self::SupervisorDied => None,
         }
+    }
+}
+
+/// Whether the image is not there, as opposed to being broken.
+fn is_absent(error: &mvm_image::MaterializeError) -> bool {
+    use mvm_image::{MaterializeError, SourceError};
+    match error {
+        MaterializeError::Source { source, .. } => match source {
+            SourceError::UnknownDefault { .. }
+            | SourceError::NoSuchDirectory { .. }
+            | SourceError::NoSuchReference { .. } => true,
+            SourceError::Open { source, .. } => source.kind() == io::ErrorKind::NotFound,
+            _ => false,
+        },
+        _ => false,
     }
 }
 
@@ -263,20 +266,14 @@ pub(crate) fn materialize(
     name: &str,
     progress: &dyn Progress,
 ) -> Result<Image, CreateError> {
-    let source: ImageSource = name.parse().map_err(|source| CreateError::ImageSource {
-        image: name.to_owned(),
-        source,
-    })?;
+    let source: ImageSource = name.parse()?;
     let store = mvm_image::Store::open(runtime.home.store()).map_err(CreateError::Store)?;
     let options = MaterializeOptions {
         limits: mvm_image::Limits::default(),
         debian_layouts: &runtime.home.layouts(),
         progress,
     };
-    mvm_image::materialize(&store, &source, &options).map_err(|source| CreateError::Image {
-        image: name.to_owned(),
-        source,
-    })
+    Ok(mvm_image::materialize(&store, &source, &options)?)
 }
 
 /// The image's configuration under the specification's.
