@@ -28,8 +28,11 @@ const DPKG_OPTIONS: [&str; 7] = [
 ];
 
 /// Traces of the host and of this run, in files; packages expect their directories to stay.
+///
+/// `/tmp` is left to `mmdebstrap`, and `apt`'s lists with it: the configuration that confines its
+/// `apt` to the tree lies there. Without it, `mmdebstrap` would clean the lists of the host.
 const REMOVE_TRACES: &str = "cd \"$1\" && rm -f etc/hostname etc/resolv.conf && : > etc/machine-id \
-     && find run tmp var/cache var/log var/lib/apt/lists -type f -delete";
+     && find run var/cache var/log -type f -delete";
 
 /// Makes `/bin`, `/lib` and `/sbin` links into `/usr` from the start. The package that would do it
 /// later, `usrmerge`, brings all of Perl.

@@ -166,7 +166,9 @@ pub(super) fn run<T: Send>(
                 Event::Line(line) => {
                     if let Some(step) = line.strip_prefix("I: ").and_then(step_for_the_user) {
                         progress.stage(step, None);
-                    } else if let Some(reason) = line.strip_prefix("E: ") {
+                    } else if let Some(reason) = line.strip_prefix("E: ")
+                        && reason != "mmdebstrap failed to run"
+                    {
                         complaint = reason.into();
                     }
                 }
