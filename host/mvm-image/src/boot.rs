@@ -24,12 +24,13 @@ pub use self::modules::ModulesError;
 use self::package::KernelPackage;
 pub use self::package::KernelPackageError;
 pub use self::record::RecordError;
-use self::record::{Record, Stored};
+use self::record::{Kind, Record, Stored};
+use crate::Digest;
 use crate::atomic_file::{self, WriteFileError};
 
 const LOCK: &str = "boot.lock";
 
-/// A kernel and an initramfs that belong together. Digests are written `sha256:HEX`.
+/// A kernel and an initramfs that belong together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BootArtifacts {
     /// The uncompressed kernel: an x86-64 ELF file with a PVH entry point.
@@ -39,11 +40,11 @@ pub struct BootArtifacts {
     /// The kernel's release, as `uname -r` prints it.
     pub kernel_version: String,
     /// Digest of the kernel file.
-    pub kernel_digest: String,
+    pub kernel_digest: Digest,
     /// Digest of the initramfs file.
-    pub initramfs_digest: String,
+    pub initramfs_digest: Digest,
     /// Digest of the agent in the initramfs.
-    pub agent_digest: String,
+    pub agent_digest: Digest,
 }
 
 /// Why boot artifacts could not be made or found.
@@ -150,10 +151,10 @@ pub fn prepare(kernel_tar: &Path, out: &Path) -> Result<BootArtifacts, BootArtif
     let _lock = lock(out)?;
     let record = Record {
         kernel_version: package.version,
-        kernel: Stored::write(out, "vmlinux", &kernel)?,
-        modules: Stored::write(out, "modules", &modules)?,
+        kernel: Stored::write(out, Kind::Kernel, &kernel)?,
+        modules: Stored::write(out, Kind::Modules, &modules)?,
         initramfs: write_initramfs(out, &modules)?,
-        agent_digest: record::digest(AGENT),
+        agent_digest: Digest::of(AGENT),
     };
     record.publish(out)?;
     record.remove_superseded(out);
@@ -172,7 +173,7 @@ pub fn current(out: &Path) -> Result<Option<BootArtifacts>, BootArtifactsError> 
     let Some(record) = Record::read(out)? else {
         return Ok(None);
     };
-    let record = if record.agent_digest == record::digest(AGENT) {
+    let record = if record.agent_digest == Digest::of(AGENT) {
         record
     } else {
         replace_agent(out)?
@@ -197,7 +198,7 @@ impl BootArtifacts {
                 path: path.clone(),
                 source,
             })?;
-            if record::digest(&bytes) != *digest {
+            if Digest::of(&bytes) != *digest {
                 return Err(BootArtifactsError::Changed { path: path.clone() });
             }
         }
@@ -214,7 +215,7 @@ fn replace_agent(out: &Path) -> Result<Record, BootArtifactsError> {
     let modules = record.modules.read_verified(out)?;
     let record = Record {
         initramfs: write_initramfs(out, &modules)?,
-        agent_digest: record::digest(AGENT),
+        agent_digest: Digest::of(AGENT),
         ..record
     };
     record.publish(out)?;
@@ -224,7 +225,7 @@ fn replace_agent(out: &Path) -> Result<Record, BootArtifactsError> {
 fn write_initramfs(out: &Path, modules: &[u8]) -> Result<Stored, BootArtifactsError> {
     let mut initramfs = initramfs::agent_archive(AGENT)?;
     initramfs.extend_from_slice(modules);
-    Ok(Stored::write(out, "initramfs", &initramfs)?)
+    Ok(Stored::write(out, Kind::Initramfs, &initramfs)?)
 }
 
 /// Keeps other writers out until the returned file is closed, and removes what dead ones left.

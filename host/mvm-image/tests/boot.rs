@@ -112,7 +112,11 @@ fn another_agent_is_replaced_without_the_package() {
     let made = boot::prepare(&kernel_package(), home.path()).unwrap();
     let record = home.path().join("boot.json");
     let text = fs::read_to_string(&record).unwrap();
-    fs::write(&record, text.replace(&made.agent_digest, "sha256:00")).unwrap();
+    fs::write(
+        &record,
+        text.replace(&made.agent_digest.hex(), &"0".repeat(64)),
+    )
+    .unwrap();
     fs::remove_file(&made.initramfs).unwrap();
     assert_eq!(boot::current(home.path()).unwrap(), Some(made.clone()));
     made.verify().unwrap();
@@ -137,7 +141,7 @@ fn writers_at_once_agree_and_leave_nothing() {
     let home = tempfile::tempdir().unwrap();
     fs::create_dir_all(home.path()).unwrap();
     fs::write(home.path().join(".unfinished-of-a-dead-writer"), b"x").unwrap();
-    let digests: Vec<String> = std::thread::scope(|scope| {
+    let digests: Vec<_> = std::thread::scope(|scope| {
         let writers: Vec<_> = (0..3)
             .map(|_| {
                 scope.spawn(|| {

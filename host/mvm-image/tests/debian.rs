@@ -50,14 +50,15 @@ fn the_python_image_is_an_oci_layout_and_is_made_twice_with_the_same_bytes() {
         "skopeo",
         &["inspect", &format!("oci:{}:python", out.display())],
     );
-    assert!(inspected.contains(&first.manifest_digest), "{inspected}");
+    assert!(
+        inspected.contains(&first.manifest_digest.to_string()),
+        "{inspected}"
+    );
 
-    let layer = out
-        .join("blobs/sha256")
-        .join(first.layer_digest.strip_prefix("sha256:").unwrap());
+    let layer = out.join("blobs/sha256").join(first.layer_digest.hex());
     let names = stdout("tar", &["--list", "--file", layer.to_str().unwrap()]);
     let has = |name: &str| names.lines().any(|line| line == name);
-    assert!(has("./usr/bin/python3") && has("./usr/bin/pip3") && has("./bin/sh"));
+    assert!(has("./usr/bin/python3") && has("./usr/bin/pip3") && has("./usr/bin/sh"));
     assert!(has("./usr/share/doc/bash/copyright"));
     for left_out in [
         "./etc/resolv.conf",
@@ -76,7 +77,9 @@ fn the_python_image_is_an_oci_layout_and_is_made_twice_with_the_same_bytes() {
     ] {
         let files: Vec<_> = names
             .lines()
-            .filter(|line| line.starts_with(directory) && !line.ends_with('/'))
+            .filter(|line| {
+                line.starts_with(directory) && !line.ends_with('/') && !line.ends_with("/lock")
+            })
             .collect();
         assert!(files.is_empty(), "{files:?}");
     }

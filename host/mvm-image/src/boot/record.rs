@@ -5,13 +5,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
 use super::{BootArtifacts, BootArtifactsError};
+use crate::Digest;
 use crate::atomic_file::{WriteFileError, write_file};
 
 const RECORD: &str = "boot.json";
-const ARTIFACTS: [&str; 3] = ["vmlinux-", "modules-", "initramfs-"];
 
 /// Why the record of the boot artifacts cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -54,7 +53,7 @@ pub(super) struct Record {
     /// The part of the initramfs that is kept to make another around a new agent.
     pub(super) modules: Stored,
     pub(super) initramfs: Stored,
-    pub(super) agent_digest: String,
+    pub(super) agent_digest: Digest,
 }
 
 impl Record {
@@ -88,9 +87,13 @@ impl Record {
         for entry in entries.flatten() {
             let name = entry.file_name();
             let Some(name) = name.to_str() else { continue };
-            if ARTIFACTS.iter().any(|kind| name.starts_with(kind))
-                && !current.iter().any(|file| file == name)
-            {
+            let artifact = [Kind::Kernel, Kind::Modules, Kind::Initramfs]
+                .iter()
+                .any(|kind| {
+                    name.strip_prefix(kind.name())
+                        .is_some_and(|rest| rest.starts_with('-'))
+                });
+            if artifact && !current.iter().any(|file| file == name) {
                 let _ = fs::remove_file(entry.path());
             }
         }
@@ -101,9 +104,29 @@ impl Record {
             kernel: self.kernel.path(directory),
             initramfs: self.initramfs.path(directory),
             kernel_version: self.kernel_version.clone(),
-            kernel_digest: self.kernel.digest.clone(),
-            initramfs_digest: self.initramfs.digest.clone(),
-            agent_digest: self.agent_digest.clone(),
+            kernel_digest: self.kernel.digest,
+            initramfs_digest: self.initramfs.digest,
+            agent_digest: self.agent_digest,
+        }
+    }
+}
+
+/// What a file of the directory is.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Kind {
+    Kernel,
+    /// The part of the initramfs that depends on the kernel only.
+    Modules,
+    Initramfs,
+}
+
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Kernel => "vmlinux",
+            Self::Modules => "modules",
+            Self::Initramfs => "initramfs",
         }
     }
 }
@@ -112,8 +135,8 @@ impl Record {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Stored {
-    kind: String,
-    digest: String,
+    kind: Kind,
+    digest: Digest,
     size: u64,
 }
 
@@ -122,12 +145,12 @@ impl Stored {
     /// equal bytes, which also mends it.
     pub(super) fn write(
         directory: &Path,
-        kind: &str,
+        kind: Kind,
         bytes: &[u8],
     ) -> Result<Self, WriteFileError> {
         let stored = Self {
-            kind: kind.into(),
-            digest: digest(bytes),
+            kind,
+            digest: Digest::of(bytes),
             size: bytes.len() as u64,
         };
         write_file(directory, &stored.file_name(), 0o444, bytes)?;
@@ -135,18 +158,7 @@ impl Stored {
     }
 
     fn file_name(&self) -> String {
-        let digest = self.digest.strip_prefix("sha256:").unwrap_or(&self.digest);
-        let short: String = digest
-            .chars()
-            .filter(char::is_ascii_hexdigit)
-            .take(16)
-            .collect();
-        let kind = if self.kind.bytes().all(|byte| byte.is_ascii_lowercase()) {
-            &self.kind
-        } else {
-            ""
-        };
-        format!("{kind}-{short}")
+        format!("{}-{}", self.kind.name(), &self.digest.hex()[..16])
     }
 
     fn path(&self, directory: &Path) -> PathBuf {
@@ -166,14 +178,9 @@ impl Stored {
         self.check_size(directory)?;
         let path = self.path(directory);
         match fs::read(&path) {
-            Ok(bytes) if digest(&bytes) == self.digest => Ok(bytes),
+            Ok(bytes) if Digest::of(&bytes) == self.digest => Ok(bytes),
             Ok(_) => Err(BootArtifactsError::Changed { path }),
             Err(source) => Err(BootArtifactsError::Read { path, source }),
         }
     }
-}
-
-/// `sha256:HEX` of `bytes`.
-pub(super) fn digest(bytes: &[u8]) -> String {
-    format!("sha256:{}", hex::encode(Sha256::digest(bytes)))
 }

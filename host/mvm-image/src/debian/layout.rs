@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
+use sha2::{Digest as _, Sha256};
 
 use super::mmdebstrap::{self, MmdebstrapError};
 use super::workspace::Workspace;
 use super::{Recipe, SOURCE_DATE};
-use crate::progress::Progress;
+use crate::{Digest, Progress};
 
 /// Left out: what only documents, and translations. Notices of copyright stay.
 const DPKG_OPTIONS: [&str; 7] = [
@@ -28,8 +28,11 @@ const DPKG_OPTIONS: [&str; 7] = [
 ];
 
 /// Traces of the host and of this run, in files; packages expect their directories to stay.
+///
+/// `/tmp` is left to `mmdebstrap`, and `apt`'s lists with it: the configuration that confines its
+/// `apt` to the tree lies there. Without it, `mmdebstrap` would clean the lists of the host.
 const REMOVE_TRACES: &str = "cd \"$1\" && rm -f etc/hostname etc/resolv.conf && : > etc/machine-id \
-     && find run tmp var/cache var/log var/lib/apt/lists -type f -delete";
+     && find run var/cache var/log -type f -delete";
 
 /// Makes `/bin`, `/lib` and `/sbin` links into `/usr` from the start. The package that would do it
 /// later, `usrmerge`, brings all of Perl.
@@ -78,15 +81,15 @@ impl BuildLayoutError {
     }
 }
 
-/// A finished layout. Digests are written `sha256:HEX`.
+/// A finished layout.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout {
     /// Its directory.
     pub path: PathBuf,
     /// Digest of its one manifest; the manifest's name in the index is the recipe's.
-    pub manifest_digest: String,
+    pub manifest_digest: Digest,
     /// Digest of its one layer, an uncompressed tar archive.
-    pub layer_digest: String,
+    pub layer_digest: Digest,
     /// Size of the layer, in bytes.
     pub layer_size: u64,
 }
@@ -137,8 +140,8 @@ pub fn build_layout(
         .map_err(failed)?;
 
     let finish = || {
-        fs::rename(&layer, blobs.join(hex_of(&layer_digest)))?;
-        let (config, config_size) = write_blob(&blobs, &config(recipe, &layer_digest))?;
+        fs::rename(&layer, blobs.join(layer_digest.hex()))?;
+        let (config, config_size) = write_blob(&blobs, &config(recipe, layer_digest))?;
         let (manifest, manifest_size) = write_blob(
             &blobs,
             &json!({
@@ -207,7 +210,7 @@ fn arguments(recipe: &Recipe) -> Vec<String> {
 }
 
 /// Not compressed: the layer is read twice soon after it is written, and never travels.
-fn store_layer(archive: &mut dyn Read, path: &Path) -> io::Result<(String, u64)> {
+fn store_layer(archive: &mut dyn Read, path: &Path) -> io::Result<(Digest, u64)> {
     let mut file = BufWriter::with_capacity(1 << 20, File::create(path)?);
     let mut hash = Sha256::new();
     let mut size = 0;
@@ -222,10 +225,10 @@ fn store_layer(archive: &mut dyn Read, path: &Path) -> io::Result<(String, u64)>
         size += count as u64;
     }
     file.into_inner()?.sync_all()?;
-    Ok((format!("sha256:{}", hex::encode(hash.finalize())), size))
+    Ok((Digest::from_bytes(hash.finalize().into()), size))
 }
 
-fn config(recipe: &Recipe, layer_digest: &str) -> Value {
+fn config(recipe: &Recipe, layer_digest: Digest) -> Value {
     json!({
         "created": SOURCE_DATE,
         "architecture": "amd64",
@@ -244,15 +247,11 @@ fn config(recipe: &Recipe, layer_digest: &str) -> Value {
 }
 
 /// Returns the blob's digest and its size in bytes.
-fn write_blob(blobs: &Path, content: &Value) -> io::Result<(String, usize)> {
+fn write_blob(blobs: &Path, content: &Value) -> io::Result<(Digest, usize)> {
     let bytes = content.to_string().into_bytes();
-    let digest = format!("sha256:{}", hex::encode(Sha256::digest(&bytes)));
-    write_synced(&blobs.join(hex_of(&digest)), &bytes)?;
+    let digest = Digest::of(&bytes);
+    write_synced(&blobs.join(digest.hex()), &bytes)?;
     Ok((digest, bytes.len()))
-}
-
-fn hex_of(digest: &str) -> &str {
-    digest.strip_prefix("sha256:").unwrap_or(digest)
 }
 
 fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {

@@ -100,6 +100,12 @@ pub(super) fn run<T: Send>(
     progress: &dyn Progress,
     consume: impl FnOnce(&mut dyn Read) -> io::Result<T> + Send,
 ) -> Result<T, MmdebstrapError> {
+    if !is_on_path("mmdebstrap") {
+        return Err(MmdebstrapError::NotInstalled {
+            program: "mmdebstrap",
+            package: "mmdebstrap",
+        });
+    }
     if !Path::new(KEYRING).exists() {
         return Err(MmdebstrapError::NoKeyring);
     }
@@ -116,7 +122,9 @@ pub(super) fn run<T: Send>(
     };
     let mut log_file = File::create(log).map_err(log_failed)?;
 
-    let mut child = Command::new("mmdebstrap")
+    // When this process is killed, `mmdebstrap` is asked to end as well.
+    let mut child = Command::new("setpriv")
+        .args(["--pdeathsig", "TERM", "--", "mmdebstrap"])
         .arg(if as_root {
             "--mode=root"
         } else {
@@ -137,8 +145,8 @@ pub(super) fn run<T: Send>(
         .map(Running)
         .map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => MmdebstrapError::NotInstalled {
-                program: "mmdebstrap",
-                package: "mmdebstrap",
+                program: "setpriv",
+                package: "util-linux",
             },
             _ => MmdebstrapError::Start(error),
         })?;
@@ -166,7 +174,9 @@ pub(super) fn run<T: Send>(
                 Event::Line(line) => {
                     if let Some(step) = line.strip_prefix("I: ").and_then(step_for_the_user) {
                         progress.stage(step, None);
-                    } else if let Some(reason) = line.strip_prefix("E: ") {
+                    } else if let Some(reason) = line.strip_prefix("E: ")
+                        && reason != "mmdebstrap failed to run"
+                    {
                         complaint = reason.into();
                     }
                 }
@@ -198,12 +208,7 @@ fn outcome<T>(joined: thread::Result<T>) -> T {
 
 /// As an ordinary user `mmdebstrap` works in a user namespace with many users.
 fn require_subordinate_users() -> Result<(), MmdebstrapError> {
-    let on_path = |program: &str| {
-        std::env::var_os("PATH").is_some_and(|path| {
-            std::env::split_paths(&path).any(|directory| directory.join(program).is_file())
-        })
-    };
-    if !on_path("newuidmap") {
+    if !is_on_path("newuidmap") {
         return Err(MmdebstrapError::NotInstalled {
             program: "newuidmap",
             package: "uidmap",
@@ -231,6 +236,12 @@ fn require_subordinate_users() -> Result<(), MmdebstrapError> {
         }
     }
     Ok(())
+}
+
+fn is_on_path(program: &str) -> bool {
+    std::env::var_os("PATH").is_some_and(|path| {
+        std::env::split_paths(&path).any(|directory| directory.join(program).is_file())
+    })
 }
 
 /// The steps that take time, by how `mmdebstrap` announces them.

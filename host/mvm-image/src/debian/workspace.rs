@@ -6,6 +6,8 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use rustix::io::{FdFlags, fcntl_setfd};
+
 /// Starts the name of every workspace.
 const UNFINISHED: &str = ".unfinished-debian-";
 
@@ -22,6 +24,10 @@ pub struct WorkspaceError {
 
 /// The directory. It is removed on drop; one whose process was killed is removed by the next
 /// [`Workspace::create`] beside it, which tells it from one in use by the lock on it.
+///
+/// Child processes inherit the lock. So the directory outlives the last program that works in it,
+/// which matters: what confines `mmdebstrap`'s `apt` to its tree is a file in that tree, and an
+/// `apt` without it would go on with the host.
 #[derive(Debug)]
 pub(super) struct Workspace {
     path: PathBuf,
@@ -41,6 +47,7 @@ impl Workspace {
                     .keep();
                 let lock = File::open(&path)?;
                 lock.lock()?;
+                fcntl_setfd(&lock, FdFlags::empty())?;
                 // Between making and locking it, another process may have taken it for abandoned.
                 if fs::metadata(&path)
                     .is_ok_and(|now| lock.metadata().is_ok_and(|held| held.ino() == now.ino()))
