@@ -25,9 +25,12 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "mvm-contract",
         ],
     ),
-    ("mvm-api", &["mvm-runtime"]),
-    ("mvmctl", &["mvm-runtime", "mvm-api", "mvm-compiler"]),
-    ("mvm", &["mvm-runtime"]),
+    ("mvm-api", &["mvm-runtime", "mvm-contract"]),
+    (
+        "mvmctl",
+        &["mvm-runtime", "mvm-api", "mvm-compiler", "mvm-contract"],
+    ),
+    ("mvm", &["mvm-runtime", "mvm-contract"]),
     ("mvm-agent", &["mvm-wire"]),
     ("xtask", &[]),
 ];
