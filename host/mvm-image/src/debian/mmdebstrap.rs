@@ -125,7 +125,7 @@ pub(super) fn run<T: Send>(
     // When this process is killed, `mmdebstrap` is asked to end as well.
     let mut child = Command::new("setpriv")
         .args(["--pdeathsig", "TERM", "--", "mmdebstrap"])
-        .arg(if as_root {
+        .arg(if as_root && !may_unshare_mounts() {
             "--mode=root"
         } else {
             "--mode=unshare"
@@ -236,6 +236,18 @@ fn require_subordinate_users() -> Result<(), MmdebstrapError> {
         }
     }
     Ok(())
+}
+
+/// Whether root may have mounts of its own. `mmdebstrap` then keeps its mounts out of the host's
+/// sight (and no user namespace is involved, as root); where not, it cannot mount at all.
+fn may_unshare_mounts() -> bool {
+    Command::new("unshare")
+        .args(["--mount", "true"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
 }
 
 fn is_on_path(program: &str) -> bool {

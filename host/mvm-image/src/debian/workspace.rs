@@ -122,7 +122,7 @@ fn remove_abandoned(base: &Path) {
 
 /// What cannot be removed is tried again by the next workspace.
 fn remove(path: &Path) {
-    if fs::remove_dir_all(path).is_ok() || !path.exists() {
+    if has_mounts(path) || fs::remove_dir_all(path).is_ok() || !path.exists() {
         return;
     }
     // Files of a killed `mmdebstrap` belong to subordinate users, whom only a user namespace
@@ -135,4 +135,14 @@ fn remove(path: &Path) {
         .stderr(Stdio::null())
         .status();
     let _ = fs::remove_dir_all(path);
+}
+
+/// Whether something is mounted below `path`: that is not ours to empty.
+fn has_mounts(path: &Path) -> bool {
+    let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
+        return true;
+    };
+    // Names of workspaces need no escaping there, and no two are the same.
+    let within = format!("/{name}/");
+    fs::read_to_string("/proc/self/mountinfo").map_or(true, |mounts| mounts.contains(&within))
 }
