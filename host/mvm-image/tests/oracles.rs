@@ -288,6 +288,7 @@ fn links_modes_owners_and_times() {
         Member::file("fraction", b"x").pax("mtime", b"1234567890.123456789"),
         Member::file("before-1970", b"x").pax("mtime", b"-1.5"),
         Member::file("latin-\u{e9}\n", b"x"),
+        Member::directory(&"p".repeat(200)),
         Member::file(
             &format!("{}/{}", "p".repeat(200), "n".repeat(255)),
             b"long name",
