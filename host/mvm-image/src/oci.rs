@@ -10,8 +10,6 @@ mod docker;
 mod document;
 mod error;
 mod resolve;
-#[cfg(test)]
-mod tests;
 
 use crate::digest::Digest;
 use crate::image::ImageConfig;

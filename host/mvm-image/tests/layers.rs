@@ -1,5 +1,5 @@
 //! What several layers become together: whiteouts, replacements, links.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::print_stderr)]
 
 mod support;
 

@@ -1,6 +1,6 @@
 //! One store, many builders; one input, the same bytes; nothing half-written
 //! when the disk is full or read-only.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::print_stderr)]
 
 mod support;
 

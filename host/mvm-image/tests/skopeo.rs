@@ -1,6 +1,6 @@
 //! Images as real tools write them: what `skopeo copy` makes of one layout, in
 //! every format this crate reads, gives the same root filesystem.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::print_stderr)]
 
 mod support;
 

@@ -1,6 +1,6 @@
 //! Makes layers, layouts and archives byte by byte, so that tests can make
 //! what no ordinary tool would write.
-#![allow(missing_docs, dead_code, unreachable_pub)]
+#![allow(missing_docs, dead_code, unreachable_pub, clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
 use std::fs;
