@@ -274,6 +274,26 @@ fn directories_of_every_size() {
 }
 
 #[test]
+fn roots_too_large_for_the_first_block() {
+    for count in [80, 100, 120, 150, 200, 1000] {
+        let members: Vec<_> = (0..count)
+            .map(|number| Member::file(&format!("entry-{number:010}"), b"x"))
+            .collect();
+        compare_with_tar(&members);
+    }
+    let bench = Bench::new();
+    let root = Member::directory("./").xattr("user.large", &pattern(20_000));
+    let image = bench
+        .build_layers(&[tar(&[root, Member::file("f", b"x")])])
+        .unwrap();
+    fsck(&image.path, &["--extract"]);
+    with_mount(&bench, &image.path, |mounted| {
+        assert_eq!(xattrs(mounted)[&b"user.large"[..]], pattern(20_000));
+        assert_eq!(fs::read(mounted.join("f")).unwrap(), b"x");
+    });
+}
+
+#[test]
 fn links_modes_owners_and_times() {
     let mut members = vec![
         Member::directory("d").mode(0o1777).owner(5, 6),

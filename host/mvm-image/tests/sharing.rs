@@ -225,6 +225,43 @@ fn a_hit_does_not_read_layers_and_a_broken_one_is_rebuilt() {
         .unwrap();
 }
 
+/// Changes one byte of a blob after the first pass has checked it.
+struct Meddle(PathBuf);
+
+impl Progress for Meddle {
+    fn stage(&self, stage: &str, _total: Option<u64>) {
+        if stage.starts_with("writing") {
+            let mut bytes = fs::read(&self.0).unwrap();
+            bytes[10_000] ^= 1;
+            fs::write(&self.0, bytes).unwrap();
+        }
+    }
+    fn advance(&self, _bytes: u64) {}
+    fn finish(&self) {}
+}
+
+#[test]
+fn a_layer_that_changes_between_the_passes_is_refused() {
+    let bench = Bench::new();
+    let source = layout().write(&bench.path("layout"));
+    let blob = files_below(&bench.path("layout/blobs"))
+        .into_iter()
+        .find(|file| fs::metadata(file).unwrap().len() > 3_000_000)
+        .unwrap();
+    let options = MaterializeOptions {
+        limits: Limits::default(),
+        debian_layouts: bench.scratch.path(),
+        progress: &Meddle(blob),
+    };
+    let error = materialize(&bench.store, &source, &options).unwrap_err();
+    assert!(
+        chain(&error).contains("while it was being read"),
+        "{}",
+        chain(&error)
+    );
+    assert_eq!(bench.stored_files(), Vec::<PathBuf>::new());
+}
+
 #[test]
 fn a_read_only_state_directory_is_refused_with_a_hint() {
     let bench = Bench::new();
