@@ -47,7 +47,7 @@ impl Default for Limits {
             path_depth: 255,
             xattr_bytes: 128 << 10,
             header_bytes: 1 << 20,
-            ratio: 200,
+            ratio: 100,
             ratio_free_bytes: 64 << 20,
             archive_entries: 65_536,
         }

@@ -18,8 +18,6 @@
 mod apply;
 mod error;
 mod path;
-#[cfg(test)]
-mod tests;
 
 use std::collections::BTreeMap;
 

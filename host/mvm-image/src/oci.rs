@@ -10,14 +10,12 @@ mod docker;
 mod document;
 mod error;
 mod resolve;
-#[cfg(test)]
-mod tests;
 
 use crate::digest::Digest;
 use crate::image::ImageConfig;
 use crate::layer::{Blob, Compression};
 use crate::limits::Limits;
-use crate::source::ImageSource;
+use crate::source::{ImageSource, is_default_name};
 
 pub use error::SourceError;
 
@@ -56,7 +54,7 @@ pub(crate) fn resolve(
     match source {
         ImageSource::Debian { name } => {
             let directory = debian_layouts.join(name);
-            if !directory.is_dir() {
+            if !is_default_name(name) || !directory.is_dir() {
                 return Err(SourceError::UnknownDefault {
                     name: name.clone(),
                     directory,

@@ -3,7 +3,7 @@
 /// Receives the stages of a build and the bytes done in each.
 ///
 /// Calls come from the thread that builds, each stage being finished before
-/// the next begins.
+/// the next begins. A build that fails ends without finishing its stage.
 pub trait Progress {
     /// A stage begins: what it does, and how many bytes it will go through if
     /// that is known.

@@ -90,12 +90,7 @@ impl FromStr for ImageSource {
             .ok_or_else(|| ParseSourceError::Scheme { text: text.into() })?;
         match scheme {
             "debian" => {
-                let plain = !rest.is_empty()
-                    && !rest.starts_with('-')
-                    && rest.bytes().all(|byte| {
-                        byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-'
-                    });
-                if !plain {
+                if !is_default_name(rest) {
                     return Err(ParseSourceError::DebianName { name: rest.into() });
                 }
                 Ok(Self::Debian { name: rest.into() })
@@ -114,6 +109,15 @@ impl FromStr for ImageSource {
             _ => Err(ParseSourceError::Scheme { text: text.into() }),
         }
     }
+}
+
+/// Whether `name` can stand after `debian:`; such a name is a plain file name.
+pub(crate) fn is_default_name(name: &str) -> bool {
+    !name.is_empty()
+        && !name.starts_with('-')
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
 }
 
 fn split_reference(text: &str, rest: &str) -> Result<(PathBuf, Option<String>), ParseSourceError> {

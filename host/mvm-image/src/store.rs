@@ -167,9 +167,10 @@ impl Store {
         self.seal(*digest, entry.path, size)
     }
 
-    /// Takes the lock called `name` (a plain file name), waiting for whoever
-    /// holds it; released on drop and when the process dies.
+    /// Takes the lock called `name` (in the alphabet of [`RecordName`]), waiting
+    /// for whoever holds it; released on drop and when the process dies.
     pub fn lock(&self, name: &str) -> Result<Lock, StoreError> {
+        RecordName::new("locks", name)?;
         Lock::acquire(&self.root.join("locks").join(name))
     }
 

@@ -23,6 +23,8 @@ pub(super) enum DataLayout {
 
 /// What the superblock says that differs between images.
 pub(super) struct Superblock {
+    /// Inode number of the root, which is within the first two blocks.
+    pub root: u16,
     pub inodes: u64,
     pub blocks: u32,
     pub build_time: (i64, u32),
@@ -35,7 +37,7 @@ impl Superblock {
         record.u32(0, MAGIC);
         record.u32(8, COMPAT_CHECKSUM | COMPAT_MTIME);
         record.bytes[12] = BLOCK.trailing_zeros() as u8;
-        record.u16(14, (FIRST_INODE / SLOT) as u16);
+        record.u16(14, self.root);
         record.u64(16, self.inodes);
         record.u64(24, self.build_time.0.cast_unsigned());
         record.u32(32, self.build_time.1);

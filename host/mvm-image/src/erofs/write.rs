@@ -77,6 +77,8 @@ impl Layout {
 
     fn superblock(&self) -> [u8; 128] {
         Superblock {
+            root: u16::try_from(self.inodes[0].number())
+                .expect("the root is placed first, at most one block in"),
             inodes: self.inodes.len() as u64,
             blocks: self.blocks,
             build_time: self.build_time,

@@ -8,6 +8,10 @@ use crate::tar::printable;
 /// Symlinks followed for one path; as many as Linux follows.
 const FOLLOWED: usize = 40;
 
+/// Components walked for one path, those of symlinks included: what keeps long
+/// chains of long targets from costing more than reading the layer.
+const WALKED: usize = 1024;
+
 /// A clean path: its components, without empty ones and `.`.
 pub(super) struct CleanPath<'a> {
     written: &'a [u8],
@@ -99,8 +103,12 @@ impl Merge<'_> {
             .collect();
         // The directories from the root to where we are.
         let mut trail = vec![ROOT];
-        let mut followed = 0;
+        let (mut followed, mut walked) = (0, 0);
         while let Some(step) = steps.pop() {
+            walked += 1;
+            if walked > WALKED {
+                return Err(MergeError::SymlinkLoop { path: path() });
+            }
             if let Some(target) = &step.target
                 && step.name == b".."
             {

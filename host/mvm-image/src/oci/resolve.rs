@@ -145,14 +145,14 @@ fn resolve_descriptor(
                     None => "an unnamed platform".into(),
                 })
                 .collect();
+            // An only image without a platform is judged by its config.
+            let only = index.manifests.len() == 1;
             let ours = index
                 .manifests
                 .into_iter()
-                .find(|inner| {
-                    inner
-                        .platform
-                        .as_ref()
-                        .is_some_and(|platform| platform.is_ours())
+                .find(|inner| match &inner.platform {
+                    Some(platform) => platform.is_ours(),
+                    None => only,
                 })
                 .ok_or_else(|| SourceError::NoPlatform {
                     name,

@@ -1,7 +1,7 @@
 //! What can go wrong in the content store.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::digest::Digest;
 
@@ -159,13 +159,15 @@ impl StoreError {
     /// What the user can do about it, where there is something.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::CreateDirectory { path, source }
-            | Self::CreateStaging { path, source }
+            Self::CreateDirectory { path, source } => storage_hint(source.kind(), path),
+            Self::CreateStaging { path, source }
             | Self::Lock { path, source }
             | Self::Write { path, source }
             | Self::Sync { path, source }
             | Self::SetMode { path, source }
-            | Self::Publish { path, source } => storage_hint(source.kind(), path.display()),
+            | Self::Publish { path, source } => {
+                storage_hint(source.kind(), path.parent().unwrap_or(path))
+            }
             Self::Corrupt { path, .. }
             | Self::SealMissing { path }
             | Self::SealBroken { path, .. } => Some(format!(
@@ -178,13 +180,14 @@ impl StoreError {
 }
 
 /// The way out of a failed write, from the kind of failure alone.
-fn storage_hint(kind: io::ErrorKind, path: impl std::fmt::Display) -> Option<String> {
+fn storage_hint(kind: io::ErrorKind, directory: &Path) -> Option<String> {
+    let directory = directory.display();
     match kind {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            Some(format!("free some space on the filesystem of `{path}`"))
-        }
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Some(format!(
+            "free some space on the filesystem of `{directory}`"
+        )),
         io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => Some(format!(
-            "make `{path}` writable, or choose another state directory"
+            "make `{directory}` writable, or choose another state directory"
         )),
         _ => None,
     }
