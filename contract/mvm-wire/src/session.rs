@@ -65,6 +65,20 @@ pub enum End {
 #[error("the agent connection failed")]
 pub struct SessionError(#[from] yamux::ConnectionError);
 
+impl SessionError {
+    /// Whether the channel failed or ended, and not the peer broke the protocol.
+    #[must_use]
+    pub fn is_hang_up(&self) -> bool {
+        use yamux::{ConnectionError, FrameDecodeError};
+        matches!(
+            self.0,
+            ConnectionError::Closed
+                | ConnectionError::Io(_)
+                | ConnectionError::Decode(FrameDecodeError::Io(_))
+        )
+    }
+}
+
 /// No stream can be opened: the connection has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the agent connection is closed")]
