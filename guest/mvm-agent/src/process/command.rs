@@ -182,7 +182,7 @@ fn environment<'a>(
     }
     let mut own = variables.split_off(defaults);
     own.reverse();
-    own.sort_by(|(one, _), (other, _)| one.cmp(other));
+    own.sort_by_key(|(name, _)| *name);
     own.dedup_by(|(later, _), (earlier, _)| later == earlier);
     variables.append(&mut own);
     Ok(variables)
