@@ -1,5 +1,5 @@
 //! Files, on a real file system.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout)]
 
 mod support;
 

@@ -1,5 +1,5 @@
 //! Processes, with real pipes, terminals, users and control groups.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout)]
 
 mod support;
 
@@ -196,7 +196,6 @@ fn output_waits_for_its_client_and_is_dropped_with_a_gap_without_one() {
         }
         let gap = finished.gaps.first().expect("a gap").clone();
         assert_eq!(gap.from, 10);
-        let mut finished = finished;
         while gap.to + (finished.output.len() as u64) < 3_000_000 {
             attached.next(&mut finished).await.unwrap();
         }

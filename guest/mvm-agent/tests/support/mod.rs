@@ -1,5 +1,6 @@
 //! A real agent on a thread of its own, and a real session to it over a socket pair.
 #![allow(missing_docs, dead_code, unreachable_pub)]
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 use std::{os::unix::net::UnixStream, path::PathBuf, rc::Rc, time::Duration};
 
