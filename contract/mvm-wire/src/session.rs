@@ -42,7 +42,10 @@ pub const MAX_WINDOW_BYTES: usize = 48 * 1024 * 1024;
 /// the largest buffers the port's driver sends at once. Small enough that streams share the
 /// channel fairly.
 const SPLIT_BYTES: usize = 64 * 1024 - 12;
-const CHANNEL_BUFFER_BYTES: usize = 128 * 1024;
+/// Small, so that most of a large frame is read straight to where it belongs.
+const READ_BUFFER_BYTES: usize = 8 * 1024;
+/// Large enough for a frame with its header, so that it goes out with one call.
+const WRITE_BUFFER_BYTES: usize = 128 * 1024;
 
 /// The payload of a data frame that travels best: with its header it fills two frames of the
 /// multiplexer.
@@ -65,6 +68,20 @@ pub enum End {
 #[error("the agent connection failed")]
 pub struct SessionError(#[from] yamux::ConnectionError);
 
+impl SessionError {
+    /// Whether the channel failed or ended, and not the peer broke the protocol.
+    #[must_use]
+    pub fn is_hang_up(&self) -> bool {
+        use yamux::{ConnectionError, FrameDecodeError};
+        matches!(
+            self.0,
+            ConnectionError::Closed
+                | ConnectionError::Io(_)
+                | ConnectionError::Decode(FrameDecodeError::Io(_))
+        )
+    }
+}
+
 /// No stream can be opened: the connection has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the agent connection is closed")]
@@ -85,8 +102,8 @@ where
         End::Agent => yamux::Mode::Server,
     };
     let buffered = BufReader::with_capacity(
-        CHANNEL_BUFFER_BYTES,
-        BufWriter::with_capacity(CHANNEL_BUFFER_BYTES, channel),
+        READ_BUFFER_BYTES,
+        BufWriter::with_capacity(WRITE_BUFFER_BYTES, channel),
     );
     let (request_open, open_requests) = mpsc::channel(MAX_STREAMS);
     let (deliver, incoming) = mpsc::channel(MAX_STREAMS);

@@ -125,37 +125,29 @@ pub(crate) fn host_is_there(port: impl AsFd) -> bool {
     }
 }
 
-/// Tells when the host comes or goes, as long as it takes: an edge of the port's state wakes it.
+/// Waits until the host's side of a port is open (`present`) or closed, as long as it takes: an
+/// edge of the port's state wakes it.
 ///
-/// The event loop's own watch cannot: for it a hang-up is final.
-pub(crate) struct HostWatch<'a> {
-    port: &'a OwnedFd,
-    edges: Watched,
-}
-
-impl<'a> HostWatch<'a> {
-    pub(crate) fn new(port: &'a OwnedFd) -> io::Result<Self> {
-        let edges = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        let flags = epoll::EventFlags::ET | epoll::EventFlags::IN | epoll::EventFlags::OUT;
-        epoll::add(&edges, port, epoll::EventData::new_u64(0), flags)?;
-        Ok(Self {
-            port,
-            edges: watch(edges, Interest::READABLE)?,
-        })
+/// The event loop's own watch cannot do this: for it a hang-up is final. And the port must not be
+/// watched by both at once: whoever looks at it takes the next buffer off its queue, and then no
+/// interrupt tells the other.
+pub(crate) async fn wait_for_host(port: &OwnedFd, present: bool) -> io::Result<()> {
+    if host_is_there(port) == present {
+        return Ok(());
     }
-
-    /// Waits until the host's side is open (`present`) or closed.
-    pub(crate) async fn until(&self, present: bool) -> io::Result<()> {
-        while host_is_there(self.port) != present {
-            let mut ready = self.edges.readable().await?;
-            let mut events = [epoll::Event {
-                flags: epoll::EventFlags::empty(),
-                data: epoll::EventData::new_u64(0),
-            }];
-            let now = Timespec::default();
-            while epoll::wait(self.edges.get_ref(), &mut events, Some(&now))? > 0 {}
-            ready.clear_ready();
-        }
-        Ok(())
+    let edges = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+    let flags = epoll::EventFlags::ET | epoll::EventFlags::IN | epoll::EventFlags::OUT;
+    epoll::add(&edges, port, epoll::EventData::new_u64(0), flags)?;
+    let edges = watch(edges, Interest::READABLE)?;
+    while host_is_there(port) != present {
+        let mut ready = edges.readable().await?;
+        let mut events = [epoll::Event {
+            flags: epoll::EventFlags::empty(),
+            data: epoll::EventData::new_u64(0),
+        }];
+        let now = Timespec::default();
+        while epoll::wait(edges.get_ref(), &mut events, Some(&now))? > 0 {}
+        ready.clear_ready();
     }
+    Ok(())
 }

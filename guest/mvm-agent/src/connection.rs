@@ -59,6 +59,7 @@ impl Agent {
                     link.lost.set(true);
                     return Poll::Ready(match result {
                         Ok(()) => SessionEnd::HungUp,
+                        Err(error) if error.is_hang_up() => SessionEnd::HungUp,
                         Err(_) => SessionEnd::Refused,
                     });
                 }

@@ -13,7 +13,7 @@ use tokio::{io::Interest, task::LocalSet};
 
 use crate::{
     Agent, Channel, SessionEnd, Settings, boot,
-    channel::HostWatch,
+    channel::wait_for_host,
     clock, kernel_calls,
     log::{Log, PREFIX},
     watched::watch,
@@ -120,14 +120,13 @@ fn find_port() -> Result<OwnedFd, Errno> {
 
 /// Serves one connection after the other until one asks for the guest's end.
 async fn serve_port(agent: &Rc<Agent>, port: &OwnedFd) -> std::io::Result<()> {
-    let host = HostWatch::new(port)?;
     loop {
-        host.until(true).await?;
+        wait_for_host(port, true).await?;
         match connect(agent, port).await {
             Ok(SessionEnd::Shutdown) => return Ok(()),
             Ok(SessionEnd::HungUp) => {}
             // The host's side is open and not to be spoken to: its next hang-up begins anew.
-            Ok(SessionEnd::Refused) => host.until(false).await?,
+            Ok(SessionEnd::Refused) => wait_for_host(port, false).await?,
             Err(error) => {
                 log_failure(&agent.log, &error);
                 tokio::time::sleep(RETRY_INTERVAL).await;

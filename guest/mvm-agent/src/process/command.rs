@@ -20,11 +20,8 @@ use crate::{
 
 const DEFAULT_PATH: &[u8] = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// Open files a process may have unless the request says otherwise: the soft limit programs that
-/// use `select(2)` live with, and a hard one to raise it to.
-const OPEN_FILES: libc::rlimit64 = libc::rlimit64 {
-    rlim_cur: 1024,
-    rlim_max: 65536,
-};
+/// use `select(2)` live with, and as a hard one the agent's own.
+const OPEN_FILES: u64 = 1024;
 /// Resources of `setrlimit(2)` on Linux.
 const RESOURCES: u32 = 16;
 
@@ -113,7 +110,13 @@ fn text(bytes: &[u8], doing: &'static str) -> Outcome<CString> {
 }
 
 fn limits(request: &StartProcess) -> Outcome<Vec<(u32, libc::rlimit64)>> {
-    let mut limits = vec![(libc::RLIMIT_NOFILE, OPEN_FILES)];
+    let own = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let hard = own.maximum.unwrap_or(u64::MAX);
+    let open_files = libc::rlimit64 {
+        rlim_cur: OPEN_FILES.min(hard),
+        rlim_max: hard,
+    };
+    let mut limits = vec![(libc::RLIMIT_NOFILE, open_files)];
     for limit in &request.limits {
         if limit.resource >= RESOURCES || limit.soft > limit.hard {
             return Err(Failed::invalid(
@@ -179,7 +182,7 @@ fn environment<'a>(
     }
     let mut own = variables.split_off(defaults);
     own.reverse();
-    own.sort_by(|(one, _), (other, _)| one.cmp(other));
+    own.sort_by_key(|(name, _)| *name);
     own.dedup_by(|(later, _), (earlier, _)| later == earlier);
     variables.append(&mut own);
     Ok(variables)

@@ -20,6 +20,9 @@ const READ_BYTES: usize = 64 * 1024;
 const TERMINAL_PATIENCE: Duration = Duration::from_secs(1);
 /// How often a control group is looked at while it is given time to end.
 const GROUP_INTERVAL: Duration = Duration::from_millis(5);
+/// How long killed processes may take to go: one in the kernel's hands goes when it comes back.
+const KILL_PATIENCE: Duration = Duration::from_secs(2);
+const KILL_INTERVAL: Duration = Duration::from_millis(1);
 
 thread_local! {
     static READ_BUFFER: std::cell::RefCell<Vec<u8>> = const { std::cell::RefCell::new(Vec::new()) };
@@ -139,13 +142,26 @@ async fn end(process: &Process, handle: &Watched, limit: TimeLimit) -> (bool, u6
                     tokio::time::sleep(GROUP_INTERVAL).await;
                 }
             }
-            process.kill();
+            kill_all(process).await;
             (true, ended_at)
         }
         Either::Right(_) => {
-            process.kill();
+            kill_all(process).await;
             (true, exit.await)
         }
+    }
+}
+
+/// Kills everything the process started and waits until it has gone.
+async fn kill_all(process: &Process) {
+    process.kill();
+    let Some(group) = &process.group else {
+        return;
+    };
+    let mut waited = Duration::ZERO;
+    while !group.members().is_empty() && waited < KILL_PATIENCE {
+        tokio::time::sleep(KILL_INTERVAL).await;
+        waited += KILL_INTERVAL;
     }
 }
 
