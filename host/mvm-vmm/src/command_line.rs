@@ -182,10 +182,13 @@ fn kernel_command_line(host: &Host, spec: &MachineSpec) -> Result<String, SpecEr
         console.to_owned(),
         "panic=-1 cryptomgr.notests=1".to_owned(),
     ];
-    if host.accelerator.accelerator == Accelerator::Tcg
-        && let Some(khz) = host.tsc_khz
-    {
-        words.push(format!("tsc_early_khz={khz} tsc=reliable no_timer_check"));
+    if host.accelerator.accelerator == Accelerator::Tcg {
+        // Translated code is found by its address. Where each process has its libraries elsewhere,
+        // each is translated anew: a process start then takes four times as long.
+        words.push("norandmaps".to_owned());
+        if let Some(khz) = host.tsc_khz {
+            words.push(format!("tsc_early_khz={khz} tsc=reliable no_timer_check"));
+        }
     }
     words.extend(spec.kernel_arguments.iter().cloned());
     let line = words.join(" ");
