@@ -28,7 +28,12 @@ fn main() -> ExitCode {
     }
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
-        Err(error) => return output::usage(&error),
+        Err(error) => {
+            let json = std::env::args_os()
+                .take_while(|word| word != "--")
+                .any(|word| word == "--json");
+            return output::usage(&error, json);
+        }
     };
     let json = arguments.json;
     let runtime = match tokio::runtime::Builder::new_current_thread()

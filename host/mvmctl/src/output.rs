@@ -11,6 +11,7 @@ use std::{
     process::ExitCode,
 };
 
+use clap::error::{ContextKind, ContextValue};
 use mvm_contract::exit_status;
 use serde::Serialize;
 
@@ -75,13 +76,41 @@ pub(crate) fn failure(failure: &Failure, as_json: bool) {
     }
 }
 
-/// Renders what the argument parser says: help is data, the rest is an error of ours.
-pub(crate) fn usage(error: &clap::Error) -> ExitCode {
-    let _ = error.print();
-    if error.use_stderr() {
-        ExitCode::from(exit_status::FAILED)
+/// Renders what the argument parser says: help is data; the rest is a failure like any other.
+pub(crate) fn usage(error: &clap::Error, as_json: bool) -> ExitCode {
+    if !error.use_stderr() {
+        let _ = error.print();
+        return ExitCode::SUCCESS;
+    }
+    let text = error.render().to_string();
+    let mut said = text.trim_start_matches("error: ").split("\n\n");
+    let message = said
+        .next()
+        .unwrap_or_default()
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ");
+    let tip = said.find_map(|part| part.trim().strip_prefix("tip: "));
+    let see = format!("`{} --help` tells what there is", command_of(error));
+    let hint = tip.map_or_else(|| see.clone(), |tip| format!("{}; {see}", tip.trim()));
+    let refused = Failure::invalid(message, hint);
+    failure(&refused, as_json);
+    ExitCode::from(refused.exit_code())
+}
+
+/// The command whose arguments were wrong, such as `mvmctl run`.
+fn command_of(error: &clap::Error) -> String {
+    let usage = match error.get(ContextKind::Usage) {
+        Some(ContextValue::StyledStr(usage)) => usage.to_string(),
+        _ => String::new(),
+    };
+    let words = usage.trim_start_matches("Usage:").split_whitespace();
+    let command = words.take_while(|word| word.starts_with(|c: char| c.is_ascii_lowercase()));
+    let command = command.collect::<Vec<_>>().join(" ");
+    if command.is_empty() {
+        "mvmctl".to_owned()
     } else {
-        ExitCode::SUCCESS
+        command
     }
 }
 

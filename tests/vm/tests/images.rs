@@ -220,6 +220,22 @@ fn a_layer_whose_bytes_do_not_match_its_digest() {
     assert_store_empty(&store);
 }
 
+#[test]
+fn an_image_of_one_program_and_nothing_else_boots() {
+    // The agent is a static program at hand; by itself it says that it is not PID 1 and fails.
+    let layer = one_entry(EntryType::Regular, "program", "", mvm_image::boot::AGENT);
+    let layout = Layout::new(&layer);
+    let bench = Bench::new();
+    bench
+        .run(["run", "--image", &layout.name(), "--", "/program"])
+        .exits(1);
+    bench
+        .run(["run", "--image", &layout.name(), "--", "/bin/sh"])
+        .exits(127);
+    let run = bench.run(["run", "--image", &layout.name()]);
+    run.refused_with(&["no command"]);
+}
+
 /// What the guest's kernel sees in the image, name by name: kind, mode, owner, size, time, link
 /// count, link target, and what is in each file.
 const LISTING: &str = "cd ROOT && find . -printf '%P|%y|%m|%U:%G|%Ts|%n|%l\\n' | sort && \

@@ -32,12 +32,24 @@ fn resources_out_of_range_and_unknown_flags() {
     bench
         .run(["run", "--cpus", "99", "--", "true"])
         .refused_with(&["processors", "99"]);
-    let run = bench.run(["run", "--frobnicate", "--", "true"]).exits(125);
-    assert!(run.stderr.contains("--frobnicate"), "{}", run.stderr);
-    let run = bench
+    bench
+        .run(["run", "--frobnicate", "--", "true"])
+        .refused_with(&["--frobnicate", "mvmctl run --help"]);
+    bench
         .run(["run", "--timeout", "soon", "--", "true"])
+        .refused_with(&["soon", "500ms"]);
+    let run = bench
+        .run(["create", "--json", "--name", "Not_A_Name"])
         .exits(125);
-    assert!(run.stderr.contains("soon"), "{}", run.stderr);
+    let error: mvm_vm_tests::Value = serde_json::from_str(&run.stderr).unwrap();
+    assert_eq!(error["error"]["code"], "InvalidArgument");
+    assert!(
+        error["error"]["message"]
+            .as_str()
+            .unwrap()
+            .contains("Not_A_Name"),
+        "{error}"
+    );
     bench.assert_nothing_left();
 }
 

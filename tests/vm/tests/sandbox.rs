@@ -7,7 +7,7 @@
 
 use std::{fs, os::unix::fs::PermissionsExt as _};
 
-use mvm_vm_tests::{Bench, noise, peak_memory_kib, sha256};
+use mvm_vm_tests::{Bench, mvmctl_program, noise, peak_memory_kib, sha256};
 
 #[test]
 fn a_sandbox_is_created_found_stopped_and_destroyed() {
@@ -291,6 +291,32 @@ fn a_shell_reads_its_input_and_passes_its_end_on() {
         .run_with_input(["shell", &id], b"echo $((6*7))\nexit 9\n")
         .exits(9);
     assert_eq!(run.out(), "42\n");
+}
+
+#[test]
+fn a_shell_on_a_terminal_has_its_size_and_passes_its_end_on() {
+    let bench = Bench::new();
+    let id = bench.create(&[]);
+    // `script` gives the program a terminal, types into it, and passes its exit code on.
+    let line = format!(
+        "stty rows 33 cols 111; {} shell {id}",
+        mvmctl_program().display()
+    );
+    let mut command = std::process::Command::new("script");
+    command.args(["--quiet", "--return", "--command", &line, "/dev/null"]);
+    command
+        .env("MVM_HOME", bench.path())
+        .stdin(std::process::Stdio::piped());
+    let mut child = command
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut typed = child.stdin.take().unwrap();
+    std::io::Write::write_all(&mut typed, b"tty; stty size; exit 9\n").unwrap();
+    let run = mvm_vm_tests::finish(child).exits(9);
+    let out = run.out();
+    assert!(out.contains("33 111") && out.contains("/dev/pts/"), "{out}");
+    drop(typed);
 }
 
 #[test]
