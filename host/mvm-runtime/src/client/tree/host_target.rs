@@ -222,3 +222,141 @@ fn random() -> u64 {
     let _ = read;
     u64::from_ne_bytes(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        fs,
+        os::unix::fs::{PermissionsExt as _, symlink},
+    };
+
+    use super::*;
+
+    fn entry(path: &str, kind: FileKind, link_target: &str) -> TreeEntry {
+        TreeEntry {
+            path: path.into(),
+            kind: kind as i32,
+            mode: 0o6755,
+            modified_nanoseconds: 1_500_000_000_000_000_000,
+            link_target: link_target.into(),
+            size: 0,
+        }
+    }
+
+    /// Receives a directory with these entries; regular files get `content`.
+    fn receive(target: &Path, entries: &[TreeEntry]) -> Result<(), ClientError> {
+        let mut tree = HostTarget::new(target)?;
+        tree.begin(&entry("", FileKind::Directory, ""))?;
+        for entry in entries {
+            tree.begin(entry)?;
+            if entry.kind() == FileKind::Regular {
+                tree.write(b"content")?;
+                tree.end_file()?;
+            }
+        }
+        tree.finish()
+    }
+
+    #[test]
+    fn a_tree_arrives_without_set_user_id_bits() {
+        let directory = tempfile::tempdir().unwrap();
+        let target = directory.path().join("tree");
+        receive(
+            &target,
+            &[
+                entry("a", FileKind::Directory, ""),
+                entry("a/file", FileKind::Regular, ""),
+                entry("link", FileKind::Symlink, "/etc/passwd"),
+            ],
+        )
+        .unwrap();
+        let metadata = fs::metadata(target.join("a/file")).unwrap();
+        assert_eq!(metadata.permissions().mode() & 0o7777, 0o755);
+        assert_eq!(fs::read(target.join("a/file")).unwrap(), b"content");
+        assert_eq!(
+            fs::read_link(target.join("link")).unwrap(),
+            Path::new("/etc/passwd")
+        );
+    }
+
+    #[test]
+    fn names_that_lead_out_are_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        for path in [
+            "../out",
+            "a/../../out",
+            "/etc/out",
+            "a//b",
+            ".",
+            "a/.",
+            "a\0b",
+        ] {
+            let target = directory.path().join("tree");
+            let error = receive(&target, &[entry(path, FileKind::Regular, "")]).unwrap_err();
+            assert!(
+                matches!(error, ClientError::EscapingEntry { .. }),
+                "{path:?}: {error}"
+            );
+        }
+        assert!(!directory.path().join("out").exists());
+    }
+
+    #[test]
+    fn a_symlink_is_never_followed_whoever_made_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let outside = directory.path().join("outside");
+        fs::create_dir(&outside).unwrap();
+        let target = directory.path().join("tree");
+        let sent = [
+            entry("link", FileKind::Symlink, outside.to_str().unwrap()),
+            entry("link/file", FileKind::Regular, ""),
+        ];
+        assert!(matches!(
+            receive(&target, &sent),
+            Err(ClientError::HostFile { .. })
+        ));
+
+        // One that lay in the target before, as a directory on the way and as the file itself.
+        let victim = outside.join("victim");
+        fs::write(&victim, "untouched").unwrap();
+        symlink(&outside, target.join("old")).unwrap();
+        let sent = [entry("old/file", FileKind::Regular, "")];
+        assert!(matches!(
+            receive(&target, &sent),
+            Err(ClientError::HostFile { .. })
+        ));
+        let sent = [entry("old", FileKind::Directory, "")];
+        assert!(matches!(
+            receive(&target, &sent),
+            Err(ClientError::HostFile { .. })
+        ));
+        symlink(&victim, target.join("file")).unwrap();
+        receive(&target, &[entry("file", FileKind::Regular, "")]).unwrap();
+        assert_eq!(fs::read(&victim).unwrap(), b"untouched");
+        assert_eq!(fs::read_dir(&outside).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_file_that_breaks_off_leaves_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let target = directory.path().join("tree");
+        let mut tree = HostTarget::new(&target).unwrap();
+        tree.begin(&entry("", FileKind::Directory, "")).unwrap();
+        tree.begin(&entry("file", FileKind::Regular, "")).unwrap();
+        tree.write(b"half").unwrap();
+        assert!(tree.finish().is_err());
+        drop(tree);
+        assert_eq!(fs::read_dir(&target).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn data_and_ends_without_a_file_are_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut tree = HostTarget::new(&directory.path().join("tree")).unwrap();
+        assert!(tree.write(b"x").is_err());
+        assert!(tree.end_file().is_err());
+        tree.begin(&entry("", FileKind::Regular, "")).unwrap();
+        assert!(tree.begin(&entry("other", FileKind::Regular, "")).is_err());
+        assert!(tree.begin(&entry("device", FileKind::Device, "")).is_err());
+    }
+}
