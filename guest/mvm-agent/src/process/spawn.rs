@@ -206,8 +206,17 @@ unsafe fn prepare_and_execute(plan: &Plan<'_>) -> (Step, i32) {
     // SAFETY: system calls on integers and on pointers that live as long as the plan; the errno
     // location is this thread's, whose parent stands still.
     unsafe {
-        // The kernel has reset all handlers; what Rust's runtime ignores must be reset here.
-        libc::signal(libc::SIGPIPE, libc::SIG_DFL);
+        // The kernel has reset all handlers, but what is ignored stays so: Rust's runtime ignores
+        // SIGPIPE, and whoever started this agent may have ignored what a terminal sends.
+        for ignored in [
+            libc::SIGPIPE,
+            libc::SIGHUP,
+            libc::SIGINT,
+            libc::SIGQUIT,
+            libc::SIGTERM,
+        ] {
+            libc::signal(ignored, libc::SIG_DFL);
+        }
         attempt!(Step::Terminal, libc::setsid());
         if plan.terminal {
             let terminal = plan.standard_input.as_raw_fd();
