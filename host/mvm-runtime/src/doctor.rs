@@ -33,7 +33,7 @@ impl Runtime {
             None => Ok(None),
         });
         match verified {
-            Ok(Some(artifacts)) => ok(
+            Ok(Some(artifacts)) => Check::ok(
                 "kernel",
                 format!("Linux {}, as it was made", artifacts.kernel_version),
             ),
@@ -53,7 +53,7 @@ impl Runtime {
     fn examine_image(&self) -> Check {
         let layout = self.home.layouts().join("python");
         if layout.is_dir() {
-            ok(
+            Check::ok(
                 "image",
                 format!("`{DEFAULT_IMAGE}` at `{}`", layout.display()),
             )
@@ -70,7 +70,7 @@ impl Runtime {
 
 fn examine_mke2fs() -> Check {
     match crate::disk::find_mke2fs() {
-        Some(path) => ok("mke2fs", format!("`{}`", path.display())),
+        Some(path) => Check::ok("mke2fs", format!("`{}`", path.display())),
         None => fail(
             "mke2fs",
             "none",
@@ -80,22 +80,6 @@ fn examine_mke2fs() -> Check {
     }
 }
 
-fn ok(code: &str, found: impl Into<String>) -> Check {
-    Check {
-        code: code.into(),
-        status: Status::Ok,
-        found: found.into(),
-        cause: None,
-        remedy: None,
-    }
-}
-
 fn fail(code: &str, found: &str, cause: impl Into<String>, remedy: &str) -> Check {
-    Check {
-        code: code.into(),
-        status: Status::Fail,
-        found: found.into(),
-        cause: Some(cause.into()),
-        remedy: Some(remedy.into()),
-    }
+    Check::problem(code, Status::Fail, found, cause, Some(remedy.to_owned()))
 }

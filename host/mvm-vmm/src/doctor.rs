@@ -42,7 +42,8 @@ pub struct Check {
 }
 
 impl Check {
-    fn ok(code: &str, found: impl Into<String>) -> Check {
+    /// A fact that is as it should be.
+    pub fn ok(code: &str, found: impl Into<String>) -> Check {
         Check {
             code: code.into(),
             status: Status::Ok,
@@ -52,7 +53,8 @@ impl Check {
         }
     }
 
-    fn problem(
+    /// A fact that is not, with its cause and its remedy.
+    pub fn problem(
         code: &str,
         status: Status,
         found: impl Into<String>,
