@@ -16,7 +16,7 @@ use mvm_runtime::{Command, Runtime, Sandbox, SupervisorProgram};
 use crate::{
     arguments::{Arguments, CopyIn, Manner, Shape, Verb},
     failure::Failure,
-    progress::Display,
+    progress::{Display, START_PATIENCE},
     terminal,
 };
 
@@ -79,7 +79,7 @@ async fn create_sandbox(
         },
         ..SandboxSpec::default()
     });
-    let display = Display::new(context.quiet);
+    let display = Display::new(context.quiet, START_PATIENCE);
     let runtime = context
         .runtime
         .clone()

@@ -13,15 +13,17 @@ use crate::output;
 
 /// A stage that is over sooner is not shown on a terminal.
 const TERMINAL_PATIENCE: Duration = Duration::from_millis(300);
-/// A stage that is over sooner is not written where lines stay: a script's standard error holds
-/// its command's words, and ours only when there is something to wait for.
-const LINE_PATIENCE: Duration = Duration::from_secs(10);
+/// A stage of a command's start that is over sooner is not written where lines stay: a script's
+/// standard error holds its command's words, and ours only when something is amiss.
+pub(crate) const START_PATIENCE: Duration = Duration::from_secs(10);
+/// The same for work that was asked for by itself.
+pub(crate) const WORK_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Where progress is shown.
 #[derive(Clone)]
 pub(crate) enum Display {
     Quiet,
-    Lines(Arc<Mutex<Option<Line>>>),
+    Lines(Arc<Mutex<Option<Line>>>, Duration),
     Terminal(Arc<Mutex<Option<Bar>>>),
 }
 
@@ -39,13 +41,14 @@ pub(crate) struct Bar {
 }
 
 impl Display {
-    pub(crate) fn new(quiet: bool) -> Self {
+    /// Where lines stay, a stage is written when it takes longer than `patience`.
+    pub(crate) fn new(quiet: bool, patience: Duration) -> Self {
         if quiet {
             Self::Quiet
         } else if std::io::stderr().is_terminal() {
             Self::Terminal(Arc::default())
         } else {
-            Self::Lines(Arc::default())
+            Self::Lines(Arc::default(), patience)
         }
     }
 }
@@ -56,7 +59,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Line {
     /// Begins a stage and writes its name if it is still going on when patience ends.
-    fn begin(current: &Arc<Mutex<Option<Self>>>, name: &str) {
+    fn begin(current: &Arc<Mutex<Option<Self>>>, patience: Duration, name: &str) {
         let begun = Instant::now();
         *lock(current) = Some(Self {
             name: name.to_owned(),
@@ -64,7 +67,7 @@ impl Line {
         });
         let current = Arc::clone(current);
         std::thread::spawn(move || {
-            std::thread::sleep(LINE_PATIENCE);
+            std::thread::sleep(patience);
             if let Some(line) = lock(&current).as_ref().filter(|line| line.begun == begun) {
                 output::talk(format_args!("{} ...", line.name));
             }
@@ -116,7 +119,7 @@ impl Progress for Display {
     fn stage(&self, stage: &str, total: Option<u64>) {
         match self {
             Self::Quiet => {}
-            Self::Lines(current) => Line::begin(current, stage),
+            Self::Lines(current, patience) => Line::begin(current, *patience, stage),
             Self::Terminal(current) => {
                 let mut current = lock(current);
                 drop(current.take());
@@ -139,7 +142,7 @@ impl Progress for Display {
     fn finish(&self) {
         match self {
             Self::Quiet => {}
-            Self::Lines(current) => *lock(current) = None,
+            Self::Lines(current, _) => *lock(current) = None,
             Self::Terminal(current) => *lock(current) = None,
         }
     }

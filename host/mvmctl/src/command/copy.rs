@@ -11,7 +11,12 @@ use mvm_runtime::{
 };
 
 use super::Context;
-use crate::{arguments::Copy, failure::Failure, output, progress::Display};
+use crate::{
+    arguments::Copy,
+    failure::Failure,
+    output,
+    progress::{Display, WORK_PATIENCE},
+};
 
 /// One end of a copy.
 #[derive(Debug, PartialEq, Eq)]
@@ -34,7 +39,7 @@ impl<'a> Place<'a> {
 }
 
 pub(super) async fn copy(context: &Context, options: &Copy) -> Result<u8, Failure> {
-    let display = Display::new(context.quiet);
+    let display = Display::new(context.quiet, WORK_PATIENCE);
     let summary = match (Place::parse(&options.from), Place::parse(&options.to)) {
         (Place::Host(from), Place::Guest { sandbox, path }) => {
             let sandbox = context.runtime.connect(sandbox)?;

@@ -6,13 +6,18 @@ use mvm_contract::exit_status;
 use mvm_runtime::doctor::{Check, Status};
 
 use super::Context;
-use crate::{arguments::Setup, failure::Failure, output, progress::Display};
+use crate::{
+    arguments::Setup,
+    failure::Failure,
+    output,
+    progress::{Display, WORK_PATIENCE},
+};
 
 /// Remembers in the state directory what accelerator was told of.
 const TOLD: &str = "accelerator-told";
 
 pub(super) fn setup(context: &Context, options: &Setup) -> Result<u8, Failure> {
-    let display = Display::new(context.quiet);
+    let display = Display::new(context.quiet, WORK_PATIENCE);
     let prepared = context.runtime.set_up(options.force, &display)?;
     if context.json {
         output::json(&prepared)?;
