@@ -105,7 +105,7 @@ impl Home {
             home.cache(),
             home.staging(),
         ] {
-            make_private_directory(&directory)?;
+            make_private_directory(&directory, &home.root)?;
         }
         if let Err(error) = rustix::fs::access(&home.root, rustix::fs::Access::WRITE_OK) {
             return Err(HomeError::NotWritable {
@@ -177,23 +177,57 @@ impl Home {
     }
 }
 
-fn make_private_directory(path: &Path) -> Result<(), HomeError> {
+/// Makes a directory that no other user can enter. The root itself may be the user's own, made
+/// otherwise: it is left as it is, and what is in it is closed.
+fn make_private_directory(path: &Path, root: &Path) -> Result<(), HomeError> {
+    let failed = |source| HomeError::Create {
+        path: path.to_owned(),
+        source,
+    };
     match fs::metadata(path) {
         Ok(metadata) if metadata.is_dir() => {
-            // Another user must not enter, whatever the umask was when it was made.
-            if metadata.permissions().mode() & 0o077 != 0 {
-                let _ = fs::set_permissions(path, fs::Permissions::from_mode(0o700));
+            let open = metadata.permissions().mode() & 0o077 != 0;
+            if open && path != root {
+                fs::set_permissions(path, fs::Permissions::from_mode(0o700)).map_err(failed)?;
             }
-            return Ok(());
+            Ok(())
         }
-        _ => {}
+        _ => fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
+            .map_err(failed),
     }
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
-        .map_err(|source| HomeError::Create {
-            path: path.to_owned(),
-            source,
-        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_of_the_user_is_left_as_it_is_and_what_is_in_it_is_closed() {
+        let root = tempfile::tempdir().unwrap();
+        fs::set_permissions(root.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        fs::create_dir(root.path().join("sandboxes")).unwrap();
+        let home = Home::open(root.path()).unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(root.path()), 0o755);
+        assert_eq!(
+            (mode(&home.sandboxes()), mode(&home.store())),
+            (0o700, 0o700)
+        );
+    }
+
+    #[test]
+    fn a_relative_path_and_a_file_are_refused() {
+        assert!(matches!(
+            Home::open("here"),
+            Err(HomeError::Relative { .. })
+        ));
+        let file = tempfile::NamedTempFile::new().unwrap();
+        assert!(matches!(
+            Home::open(file.path()),
+            Err(HomeError::Create { .. })
+        ));
+    }
 }
