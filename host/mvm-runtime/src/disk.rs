@@ -141,10 +141,12 @@ pub(crate) fn find_mke2fs() -> Option<PathBuf> {
         .find(|program| program.is_file())
 }
 
-/// Refuses when the host's file system is nearly full.
+/// Refuses when the host's file system has little room left for an ordinary user.
 pub(crate) fn check_free(home: &Home) -> Result<(), DiskError> {
     let path = home.root();
-    let free_mib = free_mib(path).map_err(io_error("read the free space of", path))?;
+    let status = rustix::fs::statvfs(path)
+        .map_err(|error| io_error("read the free space of", path)(error.into()))?;
+    let free_mib = status.f_bavail.saturating_mul(status.f_frsize) >> 20;
     if free_mib < MINIMUM_FREE_MIB {
         return Err(DiskError::HostFull {
             path: path.to_owned(),
@@ -152,12 +154,6 @@ pub(crate) fn check_free(home: &Home) -> Result<(), DiskError> {
         });
     }
     Ok(())
-}
-
-/// MiB that an ordinary user can still write to the file system of `path`.
-pub(crate) fn free_mib(path: &Path) -> io::Result<u64> {
-    let status = rustix::fs::statvfs(path)?;
-    Ok(status.f_bavail.saturating_mul(status.f_frsize) >> 20)
 }
 
 /// Copies a file, its holes kept: by reference where the file system can (`FICLONE`), otherwise

@@ -1,7 +1,7 @@
 //! From a specification to a sandbox whose agent answers.
 //!
-//! The creating process resolves everything that takes long or can be refused early (image,
-//! boot artifacts, accelerator, empty disk), then starts the supervisor and waits for its word.
+//! The creating process resolves what takes long or can be refused early (image, boot artifacts,
+//! empty disk), then starts the supervisor, which looks at the host, and waits for its word.
 
 use std::{
     collections::BTreeMap,

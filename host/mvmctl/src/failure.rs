@@ -19,7 +19,7 @@ impl Failure {
     pub(crate) fn new(error: &dyn Coded) -> Self {
         Self {
             code: error.code(),
-            causes: error_causes(error),
+            causes: causes(error),
             hint: error.hint(),
             exit_code: exit_status::FAILED,
         }
@@ -62,10 +62,6 @@ impl Failure {
             ..Self::new(error)
         }
     }
-}
-
-fn error_causes(error: &dyn Coded) -> Vec<String> {
-    causes(error)
 }
 
 macro_rules! from_coded {

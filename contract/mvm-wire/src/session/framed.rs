@@ -110,11 +110,6 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         }
     }
 
-    /// The stream, when nothing read from it is left over; otherwise `None`.
-    pub fn into_stream(self) -> Option<R> {
-        (self.start == self.end).then_some(self.stream)
-    }
-
     /// Makes room for a frame of `wanted` bytes from `start` on, and for at least one more byte.
     fn make_room(&mut self, wanted: usize) {
         if self.start == self.end {
