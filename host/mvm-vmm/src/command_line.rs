@@ -10,44 +10,41 @@ use serde_json::json;
 
 use crate::accelerator::Accelerator;
 use crate::host::Host;
-use crate::machine_spec::{COMMAND_LINE_MAXIMUM, MachineSpec, SpecError};
+use crate::machine_spec::{COMMAND_LINE_MAXIMUM, GuestMemory, KernelSpec, MachineSpec, SpecError};
+use crate::qemu::Qemu;
 
-/// The name of the agent's port in the guest: `/sys/class/virtio-ports/*/name`.
-pub const AGENT_PORT: &str = "mvm.agent";
+/// The names of the agent's two ports in the guest:
+/// `/sys/class/virtio-ports/*/name`.
+pub const AGENT_PORTS: [&str; 2] = ["mvm.agent.0", "mvm.agent.1"];
+
+/// Raised when a machine made by these arguments could not load the state that
+/// one made by earlier ones saved.
+pub const MACHINE_GENERATION: u32 = 1;
 
 /// Descriptors QEMU inherits.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Inherited {
     pub(crate) qmp: RawFd,
-    /// A listening socket.
-    pub(crate) agent: RawFd,
+    /// Listening sockets, one for each port.
+    pub(crate) agent: [RawFd; 2],
     pub(crate) boot_console: Option<RawFd>,
 }
 
-/// Where the guest's memory lives.
+/// How the guest comes to run.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum GuestMemory {
-    /// Anonymous memory of QEMU.
-    Anonymous,
-}
-
-impl GuestMemory {
-    fn object(self, mib: u32) -> String {
-        match self {
-            GuestMemory::Anonymous => {
-                let bytes = u64::from(mib) << 20;
-                json!({ "qom-type": "memory-backend-ram", "id": "memory", "size": bytes })
-                    .to_string()
-            }
-        }
-    }
+pub(crate) enum Origin<'a> {
+    /// It boots a kernel.
+    Kernel(&'a KernelSpec),
+    /// It goes on where a saved one stopped.
+    Saved,
 }
 
 /// The arguments after the program's name.
 pub(crate) fn arguments(
     host: &Host,
     spec: &MachineSpec,
-    memory: GuestMemory,
+    origin: Origin<'_>,
+    memory: GuestMemory<'_>,
     inherited: Inherited,
 ) -> Result<Vec<String>, SpecError> {
     let mut line = Line::default();
@@ -66,32 +63,46 @@ pub(crate) fn arguments(
     if let Some(directory) = host.qemu.firmware().parent() {
         line.option("-L", text(directory)?);
     }
-    line.option("-object", memory.object(spec.memory_mib));
+    line.option("-object", memory_object(&host.qemu, spec, memory)?);
     line.option("-machine", machine(host.accelerator.accelerator, inherited));
+    // State that is saved without memory has no section for the configuration, and QEMU loads a
+    // stream only as it would write one.
+    line.option("-global", "migration.send-configuration=off");
     line.option("-accel", accelerator(host.accelerator.accelerator));
     line.option("-cpu", cpu(host.accelerator.accelerator));
     line.option("-m", spec.memory_mib.to_string());
     line.option("-smp", spec.vcpus.to_string());
 
     line.option("-bios", text(host.qemu.firmware())?);
-    line.option("-kernel", text(&spec.kernel)?);
-    line.option("-initrd", text(&spec.initramfs)?);
-    line.option("-append", kernel_command_line(host, spec)?);
+    match origin {
+        Origin::Kernel(kernel) => {
+            line.option("-kernel", text(&kernel.kernel)?);
+            line.option("-initrd", text(&kernel.initramfs)?);
+            line.option("-append", kernel_command_line(host, kernel)?);
+        }
+        Origin::Saved => line.option("-incoming", "defer"),
+    }
 
     line.disk("root", text(&spec.root_image)?, true);
     if let Some(disk) = &spec.disk {
         line.disk("disk", text(disk)?, false);
     }
 
-    line.option(
-        "-chardev",
-        format!("socket,id=agent,fd={},server=on,wait=off", inherited.agent),
-    );
-    line.option("-device", "virtio-serial-device,id=ports,max_ports=2");
-    line.option(
-        "-device",
-        format!("virtserialport,chardev=agent,name={AGENT_PORT},nr=1"),
-    );
+    // Port 0 is kept for a console.
+    line.option("-device", "virtio-serial-device,id=ports,max_ports=3");
+    for (number, (descriptor, name)) in inherited.agent.iter().zip(AGENT_PORTS).enumerate() {
+        line.option(
+            "-chardev",
+            format!("socket,id=agent{number},fd={descriptor},server=on,wait=off"),
+        );
+        line.option(
+            "-device",
+            format!(
+                "virtserialport,chardev=agent{number},name={name},nr={}",
+                number + 1
+            ),
+        );
+    }
     line.option("-chardev", format!("socket,id=qmp,fd={}", inherited.qmp));
     line.option("-mon", "chardev=qmp,mode=control");
     if let Some(console) = inherited.boot_console {
@@ -136,6 +147,33 @@ impl Line {
     }
 }
 
+fn memory_object(
+    qemu: &Qemu,
+    spec: &MachineSpec,
+    memory: GuestMemory<'_>,
+) -> Result<String, SpecError> {
+    let size = spec.memory_bytes();
+    let file = |path, share| -> Result<serde_json::Value, SpecError> {
+        let path = text(path)?;
+        Ok(json!({
+            "qom-type": "memory-backend-file", "id": "memory", "size": size,
+            "mem-path": path, "share": share,
+        }))
+    };
+    let mut object = match memory {
+        GuestMemory::Anonymous => {
+            json!({ "qom-type": "memory-backend-ram", "id": "memory", "size": size })
+        }
+        GuestMemory::Shared(path) => file(path, true)?,
+        GuestMemory::Private(path) => file(path, false)?,
+    };
+    if matches!(memory, GuestMemory::Private(_)) && qemu.maps_read_only_files() {
+        object["readonly"] = json!(true);
+        object["rom"] = json!("off");
+    }
+    Ok(object.to_string())
+}
+
 /// The clock (RTC) stays: without it the kernel waits 2 s for it. The interval
 /// timer and the old interrupt controller go where the guest is told how fast
 /// its counter runs.
@@ -149,7 +187,8 @@ fn machine(accelerator: Accelerator, inherited: Inherited) -> String {
         Accelerator::Tcg => ",pit=off,pic=off",
         Accelerator::Kvm | Accelerator::Hvf => "",
     };
-    format!("microvm,memory-backend=memory,isa-serial={serial}{timers}")
+    // The description of the state's fields is for people who debug it.
+    format!("microvm,memory-backend=memory,suppress-vmdesc=on,isa-serial={serial}{timers}")
 }
 
 fn accelerator(accelerator: Accelerator) -> &'static str {
@@ -171,8 +210,8 @@ fn cpu(accelerator: Accelerator) -> &'static str {
     }
 }
 
-fn kernel_command_line(host: &Host, spec: &MachineSpec) -> Result<String, SpecError> {
-    let console = if spec.boot_console.is_some() {
+fn kernel_command_line(host: &Host, kernel: &KernelSpec) -> Result<String, SpecError> {
+    let console = if kernel.boot_console.is_some() {
         "console=ttyS0"
     } else {
         "console=none quiet"
@@ -190,7 +229,7 @@ fn kernel_command_line(host: &Host, spec: &MachineSpec) -> Result<String, SpecEr
             words.push(format!("tsc_early_khz={khz} tsc=reliable no_timer_check"));
         }
     }
-    words.extend(spec.kernel_arguments.iter().cloned());
+    words.extend(kernel.arguments.iter().cloned());
     let line = words.join(" ");
     if line.len() > COMMAND_LINE_MAXIMUM {
         return Err(SpecError::KernelCommandLine { length: line.len() });

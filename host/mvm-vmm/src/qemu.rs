@@ -38,6 +38,14 @@ impl std::fmt::Display for QemuVersion {
     }
 }
 
+/// The first version that maps a file it may only read as a guest's memory
+/// (`rom=off` of `memory-backend-file`).
+const MAPS_READ_ONLY_FILES: QemuVersion = QemuVersion {
+    major: 8,
+    minor: 2,
+    micro: 0,
+};
+
 /// An installed QEMU.
 #[derive(Debug, Clone)]
 pub struct Qemu {
@@ -168,6 +176,11 @@ impl Qemu {
     /// Its version.
     pub fn version(&self) -> QemuVersion {
         self.version
+    }
+
+    /// Whether copy-on-write memory needs no write access to the file below it.
+    pub fn maps_read_only_files(&self) -> bool {
+        self.version >= MAPS_READ_ONLY_FILES
     }
 
     /// The firmware `qboot.rom`.

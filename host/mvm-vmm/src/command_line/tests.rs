@@ -11,24 +11,35 @@ fn host() -> Host {
 
 fn spec() -> MachineSpec {
     MachineSpec {
-        kernel: "/images/vmlinux".into(),
-        initramfs: "/images/init.cpio".into(),
         root_image: "/images/a,b\"c.erofs".into(),
         disk: Some("/sandbox/disk.raw".into()),
         memory_mib: 256,
         vcpus: 2,
-        kernel_arguments: vec!["mvm.disk=vdb".into()],
+    }
+}
+
+fn kernel() -> KernelSpec {
+    KernelSpec {
+        kernel: "/images/vmlinux".into(),
+        initramfs: "/images/init.cpio".into(),
+        arguments: vec!["mvm.disk=vdb".into()],
         boot_console: None,
     }
 }
 
-fn build(host: &Host, spec: &MachineSpec, boot_console: Option<RawFd>) -> Vec<String> {
+const INHERITED: Inherited = Inherited {
+    qmp: 7,
+    agent: [8, 9],
+    boot_console: None,
+};
+
+fn build(host: &Host, kernel: &KernelSpec, boot_console: Option<RawFd>) -> Vec<String> {
     let inherited = Inherited {
-        qmp: 7,
-        agent: 8,
         boot_console,
+        ..INHERITED
     };
-    arguments(host, spec, GuestMemory::Anonymous, inherited).unwrap()
+    let origin = Origin::Kernel(kernel);
+    arguments(host, &spec(), origin, GuestMemory::Anonymous, inherited).unwrap()
 }
 
 #[test]
@@ -37,7 +48,7 @@ fn an_emulated_machine() {
     host.accelerator.accelerator = Accelerator::Tcg;
     let firmware = host.qemu.firmware().display().to_string();
     let share = host.qemu.firmware().parent().unwrap().display().to_string();
-    let lines: Vec<String> = build(&host, &spec(), None)
+    let lines: Vec<String> = build(&host, &kernel(), None)
         .join(" ")
         .replace(&firmware, "FIRMWARE")
         .replace(&share, "SHARE")
@@ -53,7 +64,8 @@ S
 sandbox on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny
 L SHARE
 object {"id":"memory","qom-type":"memory-backend-ram","size":268435456}
-machine microvm,memory-backend=memory,isa-serial=off,pit=off,pic=off
+machine microvm,memory-backend=memory,suppress-vmdesc=on,isa-serial=off,pit=off,pic=off
+global migration.send-configuration=off
 accel tcg,thread=multi,tb-size=64
 cpu max,la57=off
 m 256
@@ -66,9 +78,11 @@ blockdev {"driver":"raw","file":{"driver":"file","filename":"/images/a,b\"c.erof
 device virtio-blk-device,id=root-device,drive=root,serial=root,werror=report,rerror=report
 blockdev {"discard":"unmap","driver":"raw","file":{"discard":"unmap","driver":"file","filename":"/sandbox/disk.raw","locking":"on"},"node-name":"disk","read-only":false}
 device virtio-blk-device,id=disk-device,drive=disk,serial=disk,werror=report,rerror=report
-chardev socket,id=agent,fd=8,server=on,wait=off
-device virtio-serial-device,id=ports,max_ports=2
-device virtserialport,chardev=agent,name=mvm.agent,nr=1
+device virtio-serial-device,id=ports,max_ports=3
+chardev socket,id=agent0,fd=8,server=on,wait=off
+device virtserialport,chardev=agent0,name=mvm.agent.0,nr=1
+chardev socket,id=agent1,fd=9,server=on,wait=off
+device virtserialport,chardev=agent1,name=mvm.agent.1,nr=2
 chardev socket,id=qmp,fd=7
 mon chardev=qmp,mode=control"#;
     assert_eq!(lines.join("\n"), expected.trim_start());
@@ -78,15 +92,31 @@ mon chardev=qmp,mode=control"#;
 fn an_accelerated_machine_keeps_its_timers_and_measures_its_own_counter() {
     let mut host = host();
     host.accelerator.accelerator = Accelerator::Kvm;
-    let spec = MachineSpec {
+    let kernel = KernelSpec {
         boot_console: Some("/console".into()),
-        ..spec()
+        ..kernel()
     };
-    let line = build(&host, &spec, Some(9)).join(" ");
+    let line = build(&host, &kernel, Some(10)).join(" ");
     assert!(line.contains("-accel kvm -cpu host"));
     assert!(!line.contains("pit=off") && !line.contains("tsc"));
     assert!(line.contains("isa-serial=on") && line.contains("console=ttyS0"));
-    assert!(line.contains("-add-fd fd=9,set=1"));
+    assert!(line.contains("-add-fd fd=10,set=1"));
+}
+
+#[test]
+fn a_saved_machine_loads_no_kernel_and_maps_its_memory_copy_on_write() {
+    let host = host();
+    let build = |memory| {
+        let line = arguments(&host, &spec(), Origin::Saved, memory, INHERITED);
+        line.unwrap().join(" ")
+    };
+    let line = build(GuestMemory::Private("/template/memory".as_ref()));
+    assert!(line.contains("-incoming defer") && !line.contains("-kernel"));
+    assert!(line.contains(r#""mem-path":"/template/memory""#) && line.contains(r#""share":false"#));
+    let read_only = host.qemu.maps_read_only_files();
+    assert_eq!(line.contains(r#""readonly":true,"rom":"off""#), read_only);
+    let line = build(GuestMemory::Shared("/template/memory".as_ref()));
+    assert!(line.contains(r#""share":true"#) && !line.contains("readonly\":true"));
 }
 
 #[test]
@@ -94,7 +124,7 @@ fn what_cannot_be_said_is_refused() {
     let refused = |change: fn(&mut MachineSpec)| {
         let mut spec = spec();
         change(&mut spec);
-        spec.check().unwrap_err()
+        spec.check(GuestMemory::Anonymous).unwrap_err()
     };
     assert_eq!(
         refused(|spec| spec.memory_mib = 0),
@@ -104,11 +134,11 @@ fn what_cannot_be_said_is_refused() {
         refused(|spec| spec.vcpus = 0),
         SpecError::Vcpus { vcpus: 0 }
     );
-    let path = PathBuf::from("vmlinux");
-    assert_eq!(
-        refused(|spec| spec.kernel = "vmlinux".into()),
-        SpecError::RelativePath { path }
-    );
+    let path = PathBuf::from("disk");
+    let relative = SpecError::RelativePath { path: path.clone() };
+    assert_eq!(refused(|spec| spec.disk = Some("disk".into())), relative);
+    let memory = GuestMemory::Private(&path);
+    assert_eq!(spec().check(memory), Err(relative));
     for argument in [
         "",
         "two words",
@@ -117,23 +147,19 @@ fn what_cannot_be_said_is_refused() {
         "zero\0byte",
         "ümlaut",
     ] {
-        let mut spec = spec();
-        spec.kernel_arguments = vec![argument.to_owned()];
+        let mut kernel = kernel();
+        kernel.arguments = vec![argument.to_owned()];
         assert!(
-            matches!(spec.check(), Err(SpecError::KernelArgument { .. })),
+            matches!(kernel.check(), Err(SpecError::KernelArgument { .. })),
             "{argument:?}"
         );
     }
-    let mut long = spec();
-    long.kernel_arguments = vec!["x".repeat(COMMAND_LINE_MAXIMUM)];
+    let mut long = kernel();
+    long.arguments = vec!["x".repeat(COMMAND_LINE_MAXIMUM)];
     long.check().unwrap();
-    let inherited = Inherited {
-        qmp: 7,
-        agent: 8,
-        boot_console: None,
-    };
+    let origin = Origin::Kernel(&long);
     assert!(matches!(
-        arguments(&host(), &long, GuestMemory::Anonymous, inherited),
+        arguments(&host(), &spec(), origin, GuestMemory::Anonymous, INHERITED),
         Err(SpecError::KernelCommandLine { .. })
     ));
 }

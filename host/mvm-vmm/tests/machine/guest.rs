@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use mvm_vmm::MachineSpec;
+use mvm_vmm::{KernelSpec, MachineSpec};
 
 /// What the guest does as soon as it runs.
 #[derive(Clone, Copy)]
@@ -14,7 +14,14 @@ pub(crate) enum Guest {
     Idle,
     /// Writes `kernel ran` to the first serial port, then waits for ever.
     Print,
+    /// Counts at [`COUNTER`], until something else than 0 is at [`RESET_ORDER`]: then it resets.
+    Count,
 }
+
+/// Where a counting guest counts, in its memory.
+pub(crate) const COUNTER: u64 = 0x20_0000;
+/// Where a counting guest is told to reset.
+pub(crate) const RESET_ORDER: u64 = 0x20_1000;
 
 /// Registers of the ACPI device of QEMU's `microvm`: sleep control and reset.
 const SLEEP_CONTROL: u32 = 0xfea0_0200;
@@ -39,6 +46,16 @@ impl Guest {
                 for byte in b"kernel ran\n" {
                     code.extend([0xb0, *byte, 0xee]);
                 }
+                code
+            }
+            Guest::Count => {
+                let [a, b, c, d] = (COUNTER as u32).to_le_bytes();
+                // inc dword [COUNTER]
+                let mut code = vec![0xff, 0x05, a, b, c, d];
+                let [a, b, c, d] = (RESET_ORDER as u32).to_le_bytes();
+                // cmp byte [RESET_ORDER], 0; je back to the start
+                code.extend([0x80, 0x3d, a, b, c, d, 0, 0x74, 0xf1]);
+                code.extend(store(RESET, 0x42));
                 code
             }
         };
@@ -90,21 +107,29 @@ impl Guest {
     }
 
     /// A machine of this guest, with its files in `directory`.
-    pub(crate) fn machine(self, directory: &Path) -> MachineSpec {
-        let file = |name: &str, content: &[u8]| -> PathBuf {
-            let path = directory.join(name);
-            std::fs::write(&path, content).unwrap();
-            path
-        };
-        MachineSpec {
-            kernel: file("kernel", &self.elf()),
-            initramfs: file("initramfs", &[0; 512]),
-            root_image: file("root, with a comma.erofs", &[0; 4096]),
-            disk: Some(file("disk=1,2", &[0; 1 << 20])),
-            memory_mib: 64,
-            vcpus: 1,
-            kernel_arguments: vec!["mvm.test=1".to_owned()],
+    pub(crate) fn machine(self, directory: &Path) -> (MachineSpec, KernelSpec) {
+        let kernel = KernelSpec {
+            kernel: file(directory, "kernel", &self.elf()),
+            initramfs: file(directory, "initramfs", &[0; 512]),
+            arguments: vec!["mvm.test=1".to_owned()],
             boot_console: None,
-        }
+        };
+        (machine(directory, "disk=1,2"), kernel)
     }
+}
+
+/// A machine with a disk of this name.
+pub(crate) fn machine(directory: &Path, disk: &str) -> MachineSpec {
+    MachineSpec {
+        root_image: file(directory, "root, with a comma.erofs", &[0; 4096]),
+        disk: Some(file(directory, disk, &[0; 1 << 20])),
+        memory_mib: 64,
+        vcpus: 1,
+    }
+}
+
+fn file(directory: &Path, name: &str, content: &[u8]) -> PathBuf {
+    let path = directory.join(name);
+    std::fs::write(&path, content).unwrap();
+    path
 }

@@ -1,6 +1,7 @@
 //! Real QEMU, real jail, guests of a few bytes.
 #![allow(missing_docs, clippy::unwrap_used)]
 
+mod fork;
 mod guest;
 
 use std::fs::File;
@@ -10,7 +11,10 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use guest::Guest;
-use mvm_vmm::{BootError, ChannelError, Host, JailOptions, Machine, MachineSpec, Shutdown};
+use mvm_vmm::{
+    ChannelError, GuestMemory, Host, JailOptions, KernelSpec, Machine, MachineSpec, Port, Shutdown,
+    StartError,
+};
 use tempfile::TempDir;
 
 struct Bench {
@@ -25,17 +29,30 @@ impl Bench {
         Bench { host, directory }
     }
 
-    async fn boot(&self, spec: &MachineSpec) -> Result<Machine, BootError> {
-        let jail = JailOptions {
+    async fn boot(&self, spec: &(MachineSpec, KernelSpec)) -> Result<Machine, StartError> {
+        self.boot_over(spec, GuestMemory::Anonymous).await
+    }
+
+    async fn boot_over(
+        &self,
+        (spec, kernel): &(MachineSpec, KernelSpec),
+        memory: GuestMemory<'_>,
+    ) -> Result<Machine, StartError> {
+        let log = self.open_log();
+        Machine::boot(&self.host, spec, kernel, memory, &self.jail(), log).await
+    }
+
+    fn jail(&self) -> JailOptions {
+        JailOptions {
             directory: self.path().to_owned(),
             ..Default::default()
-        };
-        let log = File::options()
-            .create(true)
-            .append(true)
-            .open(self.path().join("log"))
-            .unwrap();
-        Machine::boot(&self.host, spec, &jail, log).await
+        }
+    }
+
+    fn open_log(&self) -> File {
+        let path = self.path().join("log");
+        let mut options = File::options();
+        options.create(true).append(true).open(path).unwrap()
     }
 
     async fn start(&self, guest: Guest) -> Machine {
@@ -88,7 +105,7 @@ async fn a_machine_is_paused_resumed_and_killed() {
     assert!(!is_alive(pid));
     assert!(machine.pause().await.is_err());
     assert!(matches!(
-        machine.open_channel().await,
+        machine.open_channel(Port::First).await,
         Err(ChannelError::Ended)
     ));
 }
@@ -98,13 +115,11 @@ async fn dropping_a_machine_ends_it_and_leaves_nothing() {
     let bench = Bench::new();
     let machine = bench.start(Guest::Idle).await;
     let pid = machine.pid();
-    let before = std::fs::read_dir(bench.path()).unwrap().count();
     assert!(is_alive(pid));
     drop(machine);
     assert!(!is_alive(pid));
-    assert_eq!(std::fs::read_dir(bench.path()).unwrap().count(), before);
     assert_eq!(
-        before,
+        std::fs::read_dir(bench.path()).unwrap().count(),
         ["cache", "kernel", "initramfs", "root", "disk", "log"].len()
     );
 }
@@ -114,7 +129,10 @@ async fn the_channel_can_be_opened_again() {
     let bench = Bench::new();
     let mut machine = bench.start(Guest::Idle).await;
     for _ in 0..20 {
-        drop(machine.open_channel().await.unwrap());
+        let first = machine.open_channel(Port::First).await.unwrap();
+        // The other port is another connection.
+        drop(machine.open_channel(Port::Second).await.unwrap());
+        drop(first);
     }
 }
 
@@ -123,7 +141,7 @@ async fn the_boot_console_holds_what_the_kernel_printed() {
     let bench = Bench::new();
     let mut spec = Guest::Print.machine(bench.path());
     let console = bench.path().join("console");
-    spec.boot_console = Some(console.clone());
+    spec.1.boot_console = Some(console.clone());
     let mut machine = bench
         .boot(&spec)
         .await
@@ -139,7 +157,7 @@ async fn two_machines_never_share_a_disk() {
     let bench = Bench::new();
     let _first = bench.start(Guest::Idle).await;
     match bench.boot(&Guest::Idle.machine(bench.path())).await {
-        Err(error @ BootError::Ended { .. }) => assert!(error.hint().is_some()),
+        Err(error @ StartError::Ended { .. }) => assert!(error.hint().is_some()),
         other => panic!("{other:?}"),
     }
     assert!(bench.log().contains("lock"), "{}", bench.log());
@@ -149,10 +167,10 @@ async fn two_machines_never_share_a_disk() {
 async fn a_missing_image_is_an_error_before_qemu_starts() {
     let bench = Bench::new();
     let mut spec = Guest::Idle.machine(bench.path());
-    spec.root_image = bench.path().join("absent.erofs");
-    assert!(matches!(bench.boot(&spec).await, Err(BootError::Jail(_))));
-    spec.root_image = "relative.erofs".into();
-    assert!(matches!(bench.boot(&spec).await, Err(BootError::Spec(_))));
+    spec.0.root_image = bench.path().join("absent.erofs");
+    assert!(matches!(bench.boot(&spec).await, Err(StartError::Jail(_))));
+    spec.0.root_image = "relative.erofs".into();
+    assert!(matches!(bench.boot(&spec).await, Err(StartError::Spec(_))));
 }
 
 #[tokio::test]

@@ -1,0 +1,128 @@
+//! A machine that goes on where a saved one stopped.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::{Machine, StartError};
+use crate::command_line::Origin;
+use crate::host::Host;
+use crate::jail::JailOptions;
+use crate::machine_spec::{GuestMemory, MachineSpec};
+use crate::private_pages::{PrivateMemory, PrivatePagesError};
+use crate::qmp::QmpError;
+
+/// Loading takes milliseconds, and for a stream as long as reading the memory.
+const LOAD_LIMIT: Duration = Duration::from_secs(120);
+
+/// A saved machine.
+pub struct SavedMachine<'a> {
+    /// What [`save_devices`](Machine::save_devices) or
+    /// [`save_stream`](Machine::save_stream) wrote, from its start.
+    pub state: &'a File,
+    /// Where its memory is.
+    pub memory: SavedMemory<'a>,
+}
+
+/// The memory of a saved machine.
+pub enum SavedMemory<'a> {
+    /// A memory file, and what the machine changed over it.
+    Delta {
+        /// The file of the machine that forks are made over.
+        file: &'a Path,
+        /// A page delta, when there is one.
+        pages: Option<&'a mut dyn Read>,
+    },
+    /// In the state's own stream.
+    Stream,
+}
+
+/// A machine that was not restored. Nothing of it is left running.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    /// QEMU did not start.
+    #[error("cannot start QEMU for the saved machine")]
+    Start(#[source] StartError),
+    /// The pages were not put into its memory.
+    #[error("cannot load the pages the saved machine had changed")]
+    Pages(#[source] PrivatePagesError),
+    /// QEMU refused, or the connection broke.
+    #[error("QEMU did not load the saved machine")]
+    Qmp(#[source] QmpError),
+    /// QEMU could not load the state.
+    #[error("QEMU could not load the saved state: {reason}")]
+    Failed {
+        /// QEMU's own words.
+        reason: String,
+    },
+    /// QEMU did not end loading.
+    #[error("QEMU loaded the saved state for longer than {} s", LOAD_LIMIT.as_secs())]
+    Slow,
+}
+
+impl RestoreError {
+    /// A way out, when the user has one.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            RestoreError::Start(error) => error.hint(),
+            _ => None,
+        }
+    }
+}
+
+impl Machine {
+    /// Makes a machine that goes on where a saved one stopped, paused until
+    /// [`resume`](Machine::resume). `spec` must say what the saved machine was.
+    /// The rest is as for [`boot`](Machine::boot).
+    ///
+    /// # Errors
+    /// Nothing is left running after an error.
+    pub async fn restore(
+        host: &Host,
+        spec: &MachineSpec,
+        saved: SavedMachine<'_>,
+        jail: &JailOptions,
+        log: File,
+    ) -> Result<Machine, RestoreError> {
+        let memory = match &saved.memory {
+            SavedMemory::Delta { file, .. } => GuestMemory::Private(file),
+            SavedMemory::Stream => GuestMemory::Anonymous,
+        };
+        let machine = Machine::start(host, spec, Origin::Saved, memory, jail, log);
+        let mut machine = machine.await.map_err(RestoreError::Start)?;
+        if let SavedMemory::Delta {
+            file,
+            pages: Some(pages),
+        } = saved.memory
+        {
+            // Before the devices: they look at memory when they are loaded.
+            PrivateMemory::open(machine.pid(), file)
+                .and_then(|memory| memory.load(pages, spec.memory_bytes()))
+                .map_err(RestoreError::Pages)?;
+        }
+        let loaded = tokio::time::timeout(LOAD_LIMIT, machine.load(saved.state)).await;
+        loaded.map_err(|_| RestoreError::Slow)??;
+        Ok(machine)
+    }
+
+    async fn load(&mut self, state: &File) -> Result<(), RestoreError> {
+        let load = async {
+            self.give_file("saved", state).await?;
+            let arguments = json!({ "uri": "fd:saved" });
+            self.qmp.execute("migrate-incoming", arguments).await?;
+            self.migrated().await
+        };
+        match load.await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(reason)) => Err(RestoreError::Failed { reason }),
+            // An incoming stream that is wrong ends QEMU, which tells its log why.
+            Err(QmpError::Closed) => Err(RestoreError::Failed {
+                reason: "it ended; its own message is in the machine's log".to_owned(),
+            }),
+            Err(error) => Err(RestoreError::Qmp(error)),
+        }
+    }
+}
