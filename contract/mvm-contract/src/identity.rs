@@ -1,4 +1,4 @@
-//! Names and identifiers of sandboxes.
+//! Names and identifiers of sandboxes and snapshots.
 
 use std::{fmt, str::FromStr};
 
@@ -6,36 +6,73 @@ use serde::{Deserialize, Serialize};
 
 /// Characters of an identifier after its prefix; each carries 5 bits.
 const ID_CHARACTERS: usize = 16;
-const ID_PREFIX: &str = "sb-";
 /// RFC 4648 base32, lowercase.
 const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
 
-/// A sandbox's identifier: `sb-` and 16 characters of lowercase base32 (80 random bits).
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct SandboxId(String);
+macro_rules! identifier {
+    ($(#[$documentation:meta])* $type:ident, $prefix:literal) => {
+        $(#[$documentation])*
+        #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $type(String);
 
-impl SandboxId {
-    /// The identifier made of these random bits; those beyond the low 80 are not used.
-    #[must_use]
-    pub fn from_random(bits: u128) -> Self {
-        let mut text = String::with_capacity(ID_PREFIX.len() + ID_CHARACTERS);
-        text.push_str(ID_PREFIX);
-        for position in 0..ID_CHARACTERS {
-            let digit = (bits >> (position * 5)) & 31;
-            text.push(char::from(ALPHABET[digit as usize]));
+        impl $type {
+            /// What every one begins with.
+            pub const PREFIX: &str = $prefix;
+
+            /// The identifier made of these random bits; those beyond the low 80 are not used.
+            #[must_use]
+            pub fn from_random(bits: u128) -> Self {
+                let mut text = String::with_capacity(Self::PREFIX.len() + ID_CHARACTERS);
+                text.push_str(Self::PREFIX);
+                for position in 0..ID_CHARACTERS {
+                    let digit = (bits >> (position * 5)) & 31;
+                    text.push(char::from(ALPHABET[digit as usize]));
+                }
+                Self(text)
+            }
+
+            /// The identifier as text; safe as a file name.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
         }
-        Self(text)
-    }
 
-    /// The identifier as text; safe as a file name.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
+        impl FromStr for $type {
+            type Err = IdentityError;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                match text.strip_prefix(Self::PREFIX) {
+                    Some(rest)
+                        if rest.len() == ID_CHARACTERS
+                            && rest.bytes().all(|b| ALPHABET.contains(&b)) =>
+                    {
+                        Ok(Self(text.to_owned()))
+                    }
+                    _ => Err(IdentityError::Id {
+                        text: text.to_owned(),
+                        prefix: Self::PREFIX,
+                    }),
+                }
+            }
+        }
+    };
 }
 
-/// A name the user gave a sandbox: 1 to 63 characters of `a-z`, `0-9` and `-`, first a letter,
+identifier!(
+    /// A sandbox's identifier: `sb-` and 16 characters of lowercase base32 (80 random bits).
+    SandboxId,
+    "sb-"
+);
+
+identifier!(
+    /// A snapshot's identifier: `sn-` and 16 characters of lowercase base32 (80 random bits).
+    SnapshotId,
+    "sn-"
+);
+
+/// A name the user gave a sandbox or a snapshot: 1 to 63 characters of `a-z`, `0-9` and `-`, first a letter,
 /// last not `-` (RFC 1123 labels, so that it also serves as the guest's hostname). It may not
 /// have the form of an identifier.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -57,42 +94,27 @@ impl SandboxName {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IdentityError {
     /// Not an identifier.
-    #[error("`{text}` is not a sandbox identifier (`sb-` and 16 characters of a-z, 2-7)")]
+    #[error("`{text}` is not an identifier (`{prefix}` and 16 characters of a-z, 2-7)")]
     Id {
         /// What was given.
         text: String,
+        /// What it would begin with.
+        prefix: &'static str,
     },
     /// Not a name.
     #[error(
-        "`{text}` is not a sandbox name (1 to 63 characters of a-z, 0-9 and `-`, first a letter, last not `-`)"
+        "`{text}` is not a name (1 to 63 characters of a-z, 0-9 and `-`, first a letter, last not `-`)"
     )]
     Name {
         /// What was given.
         text: String,
     },
     /// A name in the form of an identifier.
-    #[error("`{text}` has the form of a sandbox identifier and cannot be a name")]
+    #[error("`{text}` has the form of an identifier and cannot be a name")]
     NameLooksLikeId {
         /// What was given.
         text: String,
     },
-}
-
-impl FromStr for SandboxId {
-    type Err = IdentityError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text.strip_prefix(ID_PREFIX) {
-            Some(rest)
-                if rest.len() == ID_CHARACTERS && rest.bytes().all(|b| ALPHABET.contains(&b)) =>
-            {
-                Ok(Self(text.to_owned()))
-            }
-            _ => Err(IdentityError::Id {
-                text: text.to_owned(),
-            }),
-        }
-    }
 }
 
 impl FromStr for SandboxName {
@@ -110,7 +132,7 @@ impl FromStr for SandboxName {
                 text: text.to_owned(),
             });
         }
-        if text.parse::<SandboxId>().is_ok() {
+        if text.parse::<SandboxId>().is_ok() || text.parse::<SnapshotId>().is_ok() {
             return Err(IdentityError::NameLooksLikeId {
                 text: text.to_owned(),
             });
@@ -140,7 +162,7 @@ macro_rules! text_form {
     )*};
 }
 
-text_form!(SandboxId, SandboxName);
+text_form!(SandboxId, SnapshotId, SandboxName);
 
 #[cfg(test)]
 mod tests {

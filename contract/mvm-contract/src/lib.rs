@@ -15,6 +15,6 @@ pub mod spec;
 pub mod state;
 
 pub use error_code::{Coded, ErrorCode};
-pub use identity::{IdentityError, SandboxId, SandboxName};
+pub use identity::{IdentityError, SandboxId, SandboxName, SnapshotId};
 pub use spec::{Resources, SandboxSpec, SpecError};
 pub use state::LifecycleState;

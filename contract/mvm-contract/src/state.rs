@@ -7,13 +7,17 @@ use serde::{Deserialize, Serialize};
 /// Where a sandbox is in its life.
 ///
 /// ```text
-/// creating -> running -> stopped -> (destroyed)
-///     |          |
-///     +----------+----> failed ---> (destroyed)
+/// creating -> running <-> paused
+///    |        |  ^  |
+///    |        v  |  +-----> stopped -> (destroyed)
+///    |      cold |
+///    |        |  |
+///    |        v  |
+///    |     restoring
+///    +--------+-----------> failed --> (destroyed)
 /// ```
 ///
-/// `paused`, `cold` and `restoring` are reserved for snapshots. A destroyed sandbox leaves no
-/// record, so `destroyed` is only ever reported, never stored.
+/// A destroyed sandbox leaves no record, so `destroyed` is only ever reported, never stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LifecycleState {

@@ -31,5 +31,5 @@ pub use merge::MergeError;
 pub use oci::SourceError;
 pub use progress::{Progress, Silent};
 pub use source::{ImageSource, ParseSourceError};
-pub use store::{Entry, Lock, RecordName, Staging, Store, StoreError};
+pub use store::{Entry, Lock, RecordName, Seal, Staging, Store, StoreError};
 pub use tar::TarError;

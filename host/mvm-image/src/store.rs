@@ -29,7 +29,7 @@ use serde::de::DeserializeOwned;
 
 pub use error::StoreError;
 pub use lock::Lock;
-pub use seal::Entry;
+pub use seal::{Entry, Seal};
 pub use staging::Staging;
 
 use crate::digest::Digest;

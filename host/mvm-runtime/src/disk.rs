@@ -1,23 +1,23 @@
 //! Sandbox disks: sparse copies of an empty ext4 file system.
 
+mod delta;
+
 use std::{
-    fs::{self, File},
-    io,
-    os::unix::fs::{FileExt as _, OpenOptionsExt as _},
+    fs, io,
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
 use mvm_contract::{Coded, ErrorCode};
-use rustix::{fs::SeekFrom, io::Errno};
+use crate::{home::Home, random};
 
-use crate::home::Home;
+pub(crate) use delta::{DiskDeltaError, apply as apply_delta, write as write_delta};
 
 /// Room that must be free on the host's file system before a sandbox is made: enough for its
 /// folder, its disk's metadata and some writes, so that a full host refuses instead of failing
 /// half-way.
 const MINIMUM_FREE_MIB: u64 = 64;
-const COPY_BUFFER_BYTES: usize = 1024 * 1024;
 
 /// Why a disk could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -85,9 +85,8 @@ pub(crate) fn empty(home: &Home, size_mib: u32) -> Result<PathBuf, DiskError> {
     if path.exists() {
         return Ok(path);
     }
-    let temporary = home
-        .disks()
-        .join(format!(".ext4-{size_mib}-{}.new", std::process::id()));
+    let bits = random::bits().map_err(io_error("choose a name beside", &path))?;
+    let temporary = home.staging().join(format!("disk-{bits:032x}"));
     let made = format(&temporary, size_mib)
         .and_then(|()| fs::rename(&temporary, &path).map_err(io_error("publish", &path)));
     if made.is_err() {
@@ -154,67 +153,4 @@ pub(crate) fn check_free(home: &Home) -> Result<(), DiskError> {
         });
     }
     Ok(())
-}
-
-/// Copies a file, its holes kept: by reference where the file system can (`FICLONE`), otherwise
-/// only the ranges that hold data. The copy has mode 0600.
-pub(crate) fn copy_sparse(from: &Path, to: &Path) -> Result<(), DiskError> {
-    let source = File::open(from).map_err(io_error("open", from))?;
-    let mut options = fs::OpenOptions::new();
-    let target = options.write(true).create_new(true).mode(0o600).open(to);
-    let target = target.map_err(io_error("create", to))?;
-    if rustix::fs::ioctl_ficlone(&target, &source).is_ok() {
-        return Ok(());
-    }
-    let length = source
-        .metadata()
-        .map_err(io_error("read the metadata of", from))?
-        .len();
-    target.set_len(length).map_err(io_error("size", to))?;
-    let mut buffer = vec![0; COPY_BUFFER_BYTES];
-    let mut position = 0;
-    while position < length {
-        let data = match rustix::fs::seek(&source, SeekFrom::Data(position)) {
-            Ok(data) => data,
-            Err(Errno::NXIO) => break,
-            Err(error) => return Err(io_error("read", from)(error.into())),
-        };
-        let hole = rustix::fs::seek(&source, SeekFrom::Hole(data))
-            .map_err(|error| io_error("read", from)(error.into()))?;
-        position = data;
-        while position < hole {
-            let wanted = usize::try_from(hole - position)
-                .unwrap_or(usize::MAX)
-                .min(buffer.len());
-            let part = &mut buffer[..wanted];
-            source
-                .read_exact_at(part, position)
-                .map_err(io_error("read", from))?;
-            target
-                .write_all_at(part, position)
-                .map_err(io_error("write", to))?;
-            position += wanted as u64;
-        }
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use std::os::unix::fs::MetadataExt as _;
-
-    use super::*;
-
-    #[test]
-    fn a_copy_has_the_bytes_and_the_holes() {
-        let directory = tempfile::tempdir().unwrap();
-        let (from, to) = (directory.path().join("from"), directory.path().join("to"));
-        let file = File::create(&from).unwrap();
-        file.set_len(64 << 20).unwrap();
-        file.write_all_at(b"first", 0).unwrap();
-        file.write_all_at(b"last", (64 << 20) - 4).unwrap();
-        copy_sparse(&from, &to).unwrap();
-        assert!(fs::read(&from).unwrap() == fs::read(&to).unwrap());
-        assert!(to.metadata().unwrap().blocks() * 512 < 1 << 20);
-    }
 }

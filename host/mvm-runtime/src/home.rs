@@ -4,6 +4,11 @@
 //! $MVM_HOME            (default: $XDG_STATE_HOME/mvm, then ~/.local/state/mvm)
 //!   sandboxes/ID/      one folder per sandbox; `lock` is held by its supervisor
 //!   names/NAME         symlink to the identifier of the sandbox of that name
+//!   templates/KEY/     booted, saved guests that sandboxes are forked from
+//!   spares/KEY/ID/     sandboxes of a template that wait for somebody to claim them
+//!   pools/             how many spares are kept of what
+//!   snapshots/ID/      saved sandboxes
+//!   keys/              the key that snapshots are authenticated with
 //!   store/             content-addressed images
 //!   layouts/           OCI layouts of the `debian:` images
 //!   boot/              kernel and initramfs
@@ -20,7 +25,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use mvm_contract::{Coded, ErrorCode, SandboxId};
+use mvm_contract::{Coded, ErrorCode, SandboxId, SnapshotId};
 
 /// The environment variable that names the state directory.
 pub const MVM_HOME: &str = "MVM_HOME";
@@ -98,6 +103,11 @@ impl Home {
             home.root.clone(),
             home.sandboxes(),
             home.names(),
+            home.templates(),
+            home.spares(),
+            home.pools(),
+            home.snapshots(),
+            home.keys(),
             home.store(),
             home.layouts(),
             home.boot(),
@@ -138,6 +148,42 @@ impl Home {
     #[must_use]
     pub fn names(&self) -> PathBuf {
         self.root.join("names")
+    }
+
+    /// Booted, saved guests.
+    #[must_use]
+    pub fn templates(&self) -> PathBuf {
+        self.root.join("templates")
+    }
+
+    /// Sandboxes that wait to be claimed.
+    #[must_use]
+    pub fn spares(&self) -> PathBuf {
+        self.root.join("spares")
+    }
+
+    /// How many spares are kept of what.
+    #[must_use]
+    pub fn pools(&self) -> PathBuf {
+        self.root.join("pools")
+    }
+
+    /// Saved sandboxes.
+    #[must_use]
+    pub fn snapshots(&self) -> PathBuf {
+        self.root.join("snapshots")
+    }
+
+    /// The folder of one snapshot.
+    #[must_use]
+    pub fn snapshot(&self, id: &SnapshotId) -> PathBuf {
+        self.snapshots().join(id.as_str())
+    }
+
+    /// Keys of this host.
+    #[must_use]
+    pub fn keys(&self) -> PathBuf {
+        self.root.join("keys")
     }
 
     /// The content store.

@@ -3,16 +3,17 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
+    time::SystemTime,
 };
 
-use mvm_contract::{LifecycleState, SandboxId, SandboxSpec};
+use mvm_contract::{LifecycleState, SandboxId, SandboxSpec, SnapshotId};
 use mvm_vmm::{JailReport, accelerator::Isolation};
 use serde::{Deserialize, Serialize};
 
-use crate::{command::CommandDefaults, durable};
+use crate::{command::CommandDefaults, durable, lease::LaunchRequest};
 
 /// The version of [`SandboxRecord`] this code writes and reads.
-const RECORD_VERSION: u32 = 1;
+const RECORD_VERSION: u32 = 2;
 const FILE_NAME: &str = "sandbox.json";
 
 /// Everything recorded of a sandbox; written by its supervisor alone.
@@ -33,8 +34,18 @@ pub struct SandboxRecord {
     pub created_at_ms: u64,
     /// Who ends it.
     pub ownership: Ownership,
+    /// When it ends by itself, milliseconds since the Unix epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at_ms: Option<u64>,
+    /// Where its guest came from.
+    pub origin: StartOrigin,
+    /// The template its memory and disk are changes of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template: Option<String>,
     /// Digest of its root filesystem.
     pub image_digest: String,
+    /// Its root filesystem.
+    pub image_path: PathBuf,
     /// Whether the host's processor or an emulator separates the guest from the host.
     pub isolation: Isolation,
     /// What stands between the hypervisor and the host.
@@ -43,6 +54,26 @@ pub struct SandboxRecord {
     pub defaults: CommandDefaults,
     /// Process identifier of its supervisor, for people: liveness is the lock.
     pub supervisor_pid: u32,
+}
+
+/// Where a sandbox's guest came from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "from", rename_all = "lowercase")]
+pub enum StartOrigin {
+    /// It booted.
+    Boot {
+        /// Why it was not forked.
+        reason: String,
+    },
+    /// It was forked from a template when it was asked for.
+    Template,
+    /// It was forked beforehand, and claimed.
+    Spare,
+    /// It goes on from a snapshot.
+    Snapshot {
+        /// The snapshot.
+        snapshot: SnapshotId,
+    },
 }
 
 /// Who ends a sandbox.
@@ -96,30 +127,50 @@ pub enum RecordError {
 }
 
 impl SandboxRecord {
-    /// The record of a sandbox that is being created.
-    pub(crate) fn creating(
-        id: SandboxId,
-        spec: SandboxSpec,
-        created_at_ms: u64,
-        image_digest: String,
+    /// The record of a sandbox that runs.
+    pub(crate) fn running(
+        request: LaunchRequest,
+        origin: StartOrigin,
+        template: Option<String>,
         isolation: Isolation,
         jail: JailReport,
-        defaults: CommandDefaults,
     ) -> Self {
+        let ttl = request.spec.ttl_seconds;
+        let expires_at_ms = ttl.map(|ttl| {
+            let ttl_ms = ttl.saturating_mul(1000);
+            request.created_at_ms.saturating_add(ttl_ms)
+        });
         Self {
             version: RECORD_VERSION,
-            id,
-            spec,
-            state: LifecycleState::Creating,
+            id: request.id,
+            spec: request.spec,
+            state: LifecycleState::Running,
             reason: None,
-            created_at_ms,
+            created_at_ms: request.created_at_ms,
             ownership: Ownership::Leased,
-            image_digest,
+            expires_at_ms,
+            origin,
+            template,
+            image_digest: request.image_digest,
+            image_path: request.image_path,
             isolation,
             jail,
-            defaults,
+            defaults: request.defaults,
             supervisor_pid: std::process::id(),
         }
+    }
+
+    /// What is left of its time to live; nothing when that has no end.
+    pub(crate) fn time_left(&self) -> Option<std::time::Duration> {
+        let end = self.expires_at_ms?;
+        Some(std::time::Duration::from_millis(
+            end.saturating_sub(now_ms()),
+        ))
+    }
+
+    /// Whether its time to live has passed.
+    pub(crate) fn has_expired(&self) -> bool {
+        self.time_left().is_some_and(|left| left.is_zero())
     }
 
     /// Reads the record in a sandbox's folder.
@@ -157,4 +208,11 @@ impl SandboxRecord {
             Err(source) => Err(RecordError::Write { path, source }),
         }
     }
+}
+
+/// Milliseconds since the Unix epoch.
+pub(crate) fn now_ms() -> u64 {
+    SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, crate::command::milliseconds)
 }

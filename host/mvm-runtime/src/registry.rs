@@ -7,9 +7,9 @@
 //! a folder that can be seen is whole.
 
 use std::{
-    fs::{self, File, TryLockError},
+    fs::{self, File},
     io,
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
@@ -17,11 +17,12 @@ use std::{
 use mvm_contract::{Coded, ErrorCode, IdentityError, LifecycleState, SandboxId, SandboxName};
 
 use crate::{
+    folder::{FolderError, FolderLock, LOCK_NAME, LockedFolder, discard},
     home::Home,
     record::{Ownership, RecordError, SandboxRecord},
+    snapshot::{self, COLD},
 };
 
-const LOCK_NAME: &str = "lock";
 /// A folder in `staging/` without a lock file is younger than this when its maker still lives.
 const STAGING_GRACE: Duration = Duration::from_secs(60);
 
@@ -54,6 +55,9 @@ pub enum RegistryError {
     /// A record cannot be read or written.
     #[error(transparent)]
     Record(#[from] RecordError),
+    /// A sandbox's folder cannot be made, locked or moved.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
     /// A file operation failed.
     #[error("failed to {doing} `{}`", path.display())]
     Io {
@@ -81,7 +85,7 @@ impl Coded for RegistryError {
         match self {
             Self::NotFound { .. } => ErrorCode::NotFound,
             Self::Identity { .. } | Self::NameTaken { .. } => ErrorCode::InvalidArgument,
-            Self::Record(_) | Self::Io { .. } => ErrorCode::SandboxUnavailable,
+            Self::Record(_) | Self::Folder(_) | Self::Io { .. } => ErrorCode::SandboxUnavailable,
             Self::Remove { .. } => ErrorCode::CleanupFailed,
         }
     }
@@ -96,7 +100,7 @@ impl Coded for RegistryError {
             }
             Self::Remove { path, .. } => Some(format!("remove `{}` by hand", path.display())),
             Self::Record(_) => Some("remove the sandbox with `mvmctl destroy`".to_owned()),
-            Self::Io { .. } => None,
+            Self::Folder(_) | Self::Io { .. } => None,
         }
     }
 }
@@ -112,73 +116,18 @@ fn io_error<'a>(
     }
 }
 
-/// The held lock of a sandbox's folder.
-#[derive(Debug)]
-pub(crate) struct FolderLock(#[expect(dead_code, reason = "held, never read")] File);
-
-impl FolderLock {
-    /// Takes the lock of a folder; `None` when another process holds it or there is no folder.
-    fn try_take(folder: &Path) -> Result<Option<Self>, RegistryError> {
-        let path = folder.join(LOCK_NAME);
-        let file = match File::open(&path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(io_error("open", &path)(error)),
-        };
-        match file.try_lock() {
-            Ok(()) => Ok(Some(Self(file))),
-            Err(TryLockError::WouldBlock) => Ok(None),
-            Err(TryLockError::Error(error)) => Err(io_error("lock", &path)(error)),
-        }
+/// Makes a new sandbox's folder visible, and its name.
+pub(crate) fn publish(
+    home: &Home,
+    mut folder: LockedFolder,
+    record: &SandboxRecord,
+) -> Result<FolderLock, RegistryError> {
+    folder.rename(&home.sandbox(&record.id))?;
+    if let Some(name) = &record.spec.name {
+        // One that is refused its name goes with `folder`.
+        claim_name(home, name, &record.id)?;
     }
-}
-
-/// A new sandbox's folder, in `staging/`, locked.
-#[derive(Debug)]
-pub(crate) struct StagedFolder {
-    pub(crate) path: PathBuf,
-    lock: FolderLock,
-}
-
-impl StagedFolder {
-    pub(crate) fn create(home: &Home, id: &SandboxId) -> Result<Self, RegistryError> {
-        let path = home.staging().join(id.as_str());
-        fs::DirBuilder::new()
-            .mode(0o700)
-            .create(&path)
-            .map_err(io_error("create", &path))?;
-        // Locked before it has its name: nobody ever sees an unlocked lock of a living maker.
-        let unnamed = path.join(".lock.new");
-        let open = fs::OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&unnamed);
-        let file = open.map_err(io_error("create", &unnamed))?;
-        file.lock().map_err(io_error("lock", &unnamed))?;
-        fs::rename(&unnamed, path.join(LOCK_NAME)).map_err(io_error("rename", &unnamed))?;
-        Ok(Self {
-            path,
-            lock: FolderLock(file),
-        })
-    }
-
-    /// Makes the folder visible, and its name.
-    pub(crate) fn publish(
-        self,
-        home: &Home,
-        record: &SandboxRecord,
-    ) -> Result<(PathBuf, FolderLock), RegistryError> {
-        let folder = home.sandbox(&record.id);
-        fs::rename(&self.path, &folder).map_err(io_error("publish", &self.path))?;
-        if let Some(name) = &record.spec.name
-            && let Err(error) = claim_name(home, name, &record.id)
-        {
-            remove_folder(home, &record.id, &self.lock)?;
-            return Err(error);
-        }
-        Ok((folder, self.lock))
-    }
+    Ok(folder.keep())
 }
 
 /// A sandbox whose record cannot be read.
@@ -194,7 +143,7 @@ pub struct UnreadableSandbox {
 pub(crate) fn list(
     home: &Home,
 ) -> Result<Vec<Result<SandboxRecord, UnreadableSandbox>>, RegistryError> {
-    clear_staging(home)?;
+    clear_abandoned(home)?;
     let directory = home.sandboxes();
     let mut found = Vec::new();
     for entry in fs::read_dir(&directory).map_err(io_error("list", &directory))? {
@@ -257,20 +206,26 @@ fn observe(home: &Home, id: &SandboxId) -> Result<Option<SandboxRecord>, Registr
         };
     };
     let mut record = SandboxRecord::read(&folder)?;
-    match record.ownership {
-        Ownership::Leased => {
-            remove_folder(home, id, &lock)?;
-            Ok(None)
-        }
-        Ownership::Detached => {
-            if record.state.is_live() {
-                record.state = LifecycleState::Failed;
-                record.reason = Some("its supervisor ended unexpectedly".to_owned());
-                record.write(&folder)?;
-            }
-            Ok(Some(record))
-        }
+    if record.ownership == Ownership::Leased || record.has_expired() {
+        remove_folder(home, id, &lock)?;
+        return Ok(None);
     }
+    let is_saved = snapshot::is_complete(&folder.join(COLD));
+    let (state, reason) = match record.state {
+        // It was saved, and its supervisor ended before it said so; or it ended while it came
+        // back, which changes nothing of what was saved.
+        _ if record.state.is_live() && is_saved => (LifecycleState::Cold, None),
+        _ if record.state.is_live() => {
+            let reason = "its supervisor ended unexpectedly".to_owned();
+            (LifecycleState::Failed, Some(reason))
+        }
+        state => (state, record.reason.clone()),
+    };
+    if (state, &reason) != (record.state, &record.reason) {
+        (record.state, record.reason) = (state, reason);
+        record.write(&folder)?;
+    }
+    Ok(Some(record))
 }
 
 /// Removes a sandbox that no supervisor holds; `false` when one does.
@@ -288,28 +243,31 @@ pub(crate) fn remove_folder(
     _lock: &FolderLock,
 ) -> Result<(), RegistryError> {
     release_name(home, id)?;
-    let folder = home.sandbox(id);
-    let doomed = home.staging().join(format!("{id}.removed"));
-    match fs::rename(&folder, &doomed) {
-        Ok(()) => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(source) => {
-            return Err(RegistryError::Remove {
-                path: folder,
-                source,
-            });
-        }
-    }
-    fs::remove_dir_all(&doomed).map_err(|source| RegistryError::Remove {
-        path: doomed,
-        source,
+    discard(home, &home.sandbox(id)).map_err(|FolderError { path, source, .. }| {
+        RegistryError::Remove { path, source }
     })
 }
 
-/// Removes what dead processes left in `staging/`.
-fn clear_staging(home: &Home) -> Result<(), RegistryError> {
-    let staging = home.staging();
-    for entry in fs::read_dir(&staging).map_err(io_error("list", &staging))? {
+/// Removes what dead processes left in `staging/` and `spares/`.
+fn clear_abandoned(home: &Home) -> Result<(), RegistryError> {
+    clear_folders(&home.staging())?;
+    let spares = home.spares();
+    for pool in fs::read_dir(&spares).map_err(io_error("list", &spares))? {
+        let Ok(pool) = pool else { continue };
+        clear_folders(&pool.path())?;
+        // Only an empty one goes.
+        let _ = fs::remove_dir(pool.path());
+    }
+    Ok(())
+}
+
+fn clear_folders(parent: &Path) -> Result<(), RegistryError> {
+    let entries = match fs::read_dir(parent) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(io_error("list", parent)(error)),
+    };
+    for entry in entries {
         let Ok(entry) = entry else { continue };
         let path = entry.path();
         let lock = FolderLock::try_take(&path)?;

@@ -2,6 +2,7 @@
 
 use std::num::NonZeroU64;
 use std::path::Path;
+use std::sync::OnceLock;
 
 use crate::accelerator::{AcceleratorChoice, ProbeError};
 use crate::boot_cache::{BootCache, CacheError};
@@ -15,7 +16,7 @@ pub struct Host {
     pub(crate) qemu: Qemu,
     pub(crate) accelerator: AcceleratorChoice,
     pub(crate) tsc_khz: Option<NonZeroU64>,
-    pub(crate) jail: JailSupport,
+    jail: OnceLock<JailSupport>,
 }
 
 /// This host cannot run machines.
@@ -61,7 +62,7 @@ impl Host {
             qemu,
             accelerator,
             tsc_khz,
-            jail: JailSupport::detect(),
+            jail: OnceLock::new(),
         })
     }
 
@@ -80,8 +81,9 @@ impl Host {
         self.tsc_khz
     }
 
-    /// The layers of the jail this host has.
+    /// The layers of the jail this host has; found by trying them at the first
+    /// call.
     pub fn jail(&self) -> &JailSupport {
-        &self.jail
+        self.jail.get_or_init(JailSupport::detect)
     }
 }

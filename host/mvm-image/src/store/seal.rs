@@ -14,13 +14,47 @@ use serde::{Deserialize, Serialize};
 use super::StoreError;
 use crate::digest::Digest;
 
+/// What the filesystem says about a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Seal {
+pub struct Seal {
     size: u64,
     inode: u64,
     mode: u32,
     change_time: i64,
     change_time_nanoseconds: i64,
+}
+
+impl Seal {
+    /// The seal of a file as it is now; a symlink's own, not its target's.
+    ///
+    /// # Errors
+    /// The file cannot be looked at.
+    pub fn take(path: &Path) -> io::Result<Seal> {
+        let metadata = fs::symlink_metadata(path)?;
+        Ok(Seal {
+            size: metadata.len(),
+            inode: metadata.ino(),
+            mode: metadata.mode(),
+            change_time: metadata.ctime(),
+            change_time_nanoseconds: metadata.ctime_nsec(),
+        })
+    }
+
+    /// The first field in which another seal differs.
+    #[must_use]
+    pub fn difference(&self, found: &Seal) -> Option<&'static str> {
+        if found.size != self.size {
+            Some("size")
+        } else if found.inode != self.inode {
+            Some("inode")
+        } else if found.mode != self.mode {
+            Some("mode")
+        } else if found != self {
+            Some("change time")
+        } else {
+            None
+        }
+    }
 }
 
 /// Published content.
@@ -55,15 +89,7 @@ impl Entry {
             path: self.path.clone(),
         })?;
         let found = take(&self.path)?;
-        let field = if found.size != sealed.size {
-            "size"
-        } else if found.inode != sealed.inode {
-            "inode"
-        } else if found.mode != sealed.mode {
-            "mode"
-        } else if found != *sealed {
-            "change time"
-        } else {
+        let Some(field) = sealed.difference(&found) else {
             return Ok(());
         };
         Err(StoreError::SealBroken {
@@ -74,16 +100,9 @@ impl Entry {
 }
 
 pub(super) fn take(path: &Path) -> Result<Seal, StoreError> {
-    let metadata = fs::symlink_metadata(path).map_err(|source| StoreError::Inspect {
+    Seal::take(path).map_err(|source| StoreError::Inspect {
         path: path.into(),
         source,
-    })?;
-    Ok(Seal {
-        size: metadata.len(),
-        inode: metadata.ino(),
-        mode: metadata.mode(),
-        change_time: metadata.ctime(),
-        change_time_nanoseconds: metadata.ctime_nsec(),
     })
 }
 

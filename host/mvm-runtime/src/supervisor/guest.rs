@@ -8,17 +8,21 @@ use std::{
 
 use futures::AsyncReadExt as _;
 use mvm_wire::{
-    Hello, HelloReply, Operation, PROTOCOL_GENERATION, ReadLog, Reply, Request, Shutdown, reply,
+    Freeze, Hello, HelloReply, Input, Operation, PROTOCOL_GENERATION, ReadLog, Reply, Request,
+    Shutdown, Thaw, reply,
     session::{
         self, Closed, End, FrameReader, FrameWriter, GreetingError, ReadError, Stream,
         StreamOpener, WriteError,
     },
 };
-use rustix::rand::{GetRandomFlags, getrandom};
 use tokio::{net::UnixStream, sync::watch, task::AbortHandle};
 use tokio_util::compat::TokioAsyncReadCompatExt as _;
 
 use super::guest_log;
+use crate::random;
+
+/// As much as the agent shows of its new randomness.
+const MIN_SAMPLE_BYTES: usize = 16;
 
 /// Why the agent did not accept the connection.
 #[derive(Debug, thiserror::Error)]
@@ -37,8 +41,34 @@ pub(super) enum GreetError {
     HungUp,
     #[error("the agent answered the greeting with something else")]
     UnexpectedReply,
+    #[error("the agent refused: {doing}")]
+    Refused { doing: String },
+    #[error("the agent did not say that its randomness was made anew")]
+    NotReseeded,
     #[error("the agent speaks protocol generation {found}, not {PROTOCOL_GENERATION}")]
     Generation { found: u32 },
+}
+
+/// The key by which an agent knows its host.
+pub(super) type ConnectionKey = [u8; 32];
+
+/// What a guest is to be from now on. Its randomness, clock and key are made anew besides.
+#[derive(Debug, Clone, Default)]
+pub(super) struct GuestIdentity {
+    /// Empty: as it is.
+    pub(super) hostname: String,
+    /// Whether it gets another machine-id.
+    pub(super) machine_id: bool,
+}
+
+impl GuestIdentity {
+    /// That of a new sandbox.
+    pub(super) fn named(hostname: String) -> Self {
+        Self {
+            hostname,
+            machine_id: true,
+        }
+    }
 }
 
 /// A connected agent.
@@ -46,6 +76,12 @@ pub(super) struct Guest {
     opener: StreamOpener,
     ended: watch::Receiver<bool>,
     tasks: Vec<AbortHandle>,
+    key: ConnectionKey,
+}
+
+/// A guest whose processes and disk stand still.
+pub(super) struct FrozenGuest {
+    halves: Halves,
 }
 
 impl Drop for Guest {
@@ -57,10 +93,12 @@ impl Drop for Guest {
 }
 
 impl Guest {
-    /// Connects over a fresh channel: gives the agent its key, the time, randomness, a name.
+    /// Connects over a fresh channel and gives the agent the time, randomness, a key and an
+    /// identity. `known` is the key the agent has already, when it has one.
     pub(super) async fn greet(
         channel: UnixStream,
-        hostname: String,
+        known: Option<ConnectionKey>,
+        identity: GuestIdentity,
         log: File,
     ) -> Result<Self, GreetError> {
         let mut channel = channel.compat();
@@ -74,39 +112,17 @@ impl Guest {
             let _ = driver.await;
             let _ = end.send(true);
         });
-        let mut key = vec![0; 32];
-        let mut entropy = vec![0; 64];
-        let mut machine_id = [0; 16];
-        for bytes in [&mut key[..], &mut entropy[..], &mut machine_id[..]] {
-            getrandom(bytes, GetRandomFlags::empty())
-                .map_err(|error| GreetError::Random(error.into()))?;
-        }
-        let hello = Hello {
-            generation: PROTOCOL_GENERATION,
-            key,
-            wall_clock_nanoseconds: SystemTime::now()
-                .duration_since(SystemTime::UNIX_EPOCH)
-                .map_or(0, |since| {
-                    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
-                }),
-            entropy,
-            hostname,
-            machine_id: machine_id
-                .iter()
-                .map(|byte| format!("{byte:02x}"))
-                .collect(),
+        let key = match known {
+            Some(known) => known,
+            None => random::bytes().map_err(GreetError::Random)?,
         };
         let mut guest = Self {
             opener,
             ended,
             tasks: vec![driving.abort_handle()],
+            key,
         };
-        let reply = guest.hello(hello).await?;
-        if reply.generation != PROTOCOL_GENERATION {
-            return Err(GreetError::Generation {
-                found: reply.generation,
-            });
-        }
+        guest.introduce(known.is_some(), identity).await?;
         // Only now: the agent answers nothing before it has accepted the greeting.
         let log = guest_log::follow(guest.opener(), log, guest.ended.clone());
         guest
@@ -115,15 +131,85 @@ impl Guest {
         Ok(guest)
     }
 
+    /// Gives the agent the time, randomness and an identity, and another key when `change_key`.
+    /// Returns when all of it is in effect.
+    pub(super) async fn introduce(
+        &mut self,
+        change_key: bool,
+        identity: GuestIdentity,
+    ) -> Result<(), GreetError> {
+        let entropy: [u8; 64] = random::bytes().map_err(GreetError::Random)?;
+        let new_key: Option<ConnectionKey> = match change_key {
+            true => Some(random::bytes().map_err(GreetError::Random)?),
+            false => None,
+        };
+        let machine_id = match identity.machine_id {
+            true => hex::encode(random::bytes::<16>().map_err(GreetError::Random)?),
+            false => String::new(),
+        };
+        let hello = Hello {
+            generation: PROTOCOL_GENERATION,
+            key: self.key.to_vec(),
+            wall_clock_nanoseconds: SystemTime::now()
+                .duration_since(SystemTime::UNIX_EPOCH)
+                .map_or(0, |since| {
+                    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+                }),
+            entropy: entropy.to_vec(),
+            hostname: identity.hostname,
+            machine_id,
+            new_key: new_key.map(Vec::from).unwrap_or_default(),
+        };
+        let reply = self.hello(hello).await?;
+        if reply.generation != PROTOCOL_GENERATION {
+            return Err(GreetError::Generation {
+                found: reply.generation,
+            });
+        }
+        if reply.random_sample.len() < MIN_SAMPLE_BYTES {
+            return Err(GreetError::NotReseeded);
+        }
+        self.key = new_key.unwrap_or(self.key);
+        Ok(())
+    }
+
     async fn hello(&self, hello: Hello) -> Result<HelloReply, GreetError> {
-        let (mut reader, mut writer) = split(self.opener.open().await?);
-        let request = Request::from(Operation::Hello(hello));
-        writer.message(&request).await.map_err(GreetError::Send)?;
-        let reply: Option<Reply> = reader.next_message().await.map_err(GreetError::Receive)?;
-        match reply.ok_or(GreetError::HungUp)?.kind {
-            Some(reply::Kind::Hello(hello)) => Ok(hello),
+        match self.ask(Operation::Hello(hello)).await?.0 {
+            reply::Kind::Hello(hello) => Ok(hello),
+            reply::Kind::Failure(failure) => Err(GreetError::Refused {
+                doing: failure.doing,
+            }),
             _ => Err(GreetError::UnexpectedReply),
         }
+    }
+
+    /// Asks for something and gives the first answer.
+    async fn ask(&self, operation: Operation) -> Result<(reply::Kind, Halves), GreetError> {
+        let (mut reader, mut writer) = split(self.opener.open().await?);
+        let request = Request::from(operation);
+        writer.message(&request).await.map_err(GreetError::Send)?;
+        let reply = reader.next_message::<Reply>().await;
+        let reply = reply.map_err(GreetError::Receive)?;
+        let reply = reply.ok_or(GreetError::HungUp)?.kind;
+        let reply = reply.ok_or(GreetError::UnexpectedReply)?;
+        Ok((reply, (reader, writer)))
+    }
+
+    /// Syncs the guest's disk, and stops its processes and the disk's file system. They stay so
+    /// until they are [thawed](FrozenGuest::thaw), or until a new identity is in effect.
+    pub(super) async fn freeze(&self) -> Result<FrozenGuest, GreetError> {
+        match self.ask(Operation::Freeze(Freeze {})).await? {
+            (reply::Kind::Frozen(_), halves) => Ok(FrozenGuest { halves }),
+            (reply::Kind::Failure(failure), _) => Err(GreetError::Refused {
+                doing: failure.doing,
+            }),
+            _ => Err(GreetError::UnexpectedReply),
+        }
+    }
+
+    /// The key the agent knows its host by.
+    pub(super) fn key(&self) -> ConnectionKey {
+        self.key
     }
 
     /// Opens streams to the agent.
@@ -148,6 +234,20 @@ impl Guest {
         if writer.message(&request).await.is_ok() {
             // Whatever it says, the machine's end is what counts.
             let _ = reader.next_message::<Reply>().await;
+        }
+    }
+}
+
+impl FrozenGuest {
+    /// Lets everything go on.
+    pub(super) async fn thaw(self) -> Result<(), GreetError> {
+        let (mut reader, mut writer) = self.halves;
+        let thaw = Input::from(Thaw {});
+        writer.message(&thaw).await.map_err(GreetError::Send)?;
+        let reply: Option<Reply> = reader.next_message().await.map_err(GreetError::Receive)?;
+        match reply.ok_or(GreetError::HungUp)?.kind {
+            Some(reply::Kind::Done(_)) => Ok(()),
+            _ => Err(GreetError::UnexpectedReply),
         }
     }
 }

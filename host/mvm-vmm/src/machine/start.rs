@@ -151,11 +151,11 @@ impl Machine {
         let limit = spec.memory_bytes().saturating_add(MEMORY_BESIDE_GUEST);
         let threads = spec.vcpus.saturating_add(THREADS_BESIDE_VCPUS);
         let cgroup = host
-            .jail
+            .jail()
             .make_cgroup(limit, threads)
             .map_err(StartError::Jail)?;
         let child = host
-            .jail
+            .jail()
             .spawn(&Confined {
                 program: host.qemu.program(),
                 arguments: &arguments,
@@ -188,7 +188,7 @@ impl Machine {
             qmp,
             sockets: [first, second],
             state_file,
-            jail: host.jail.report().clone(),
+            jail: host.jail().report().clone(),
             shutdown: None,
             exit: None,
             _cgroup: cgroup,
