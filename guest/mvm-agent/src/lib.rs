@@ -1,4 +1,4 @@
-//! The agent: PID 1 of the guest, which serves the host over one byte channel.
+//! The agent: PID 1 of the guest, which serves the host over byte channels.
 //!
 //! One thread does everything, so nothing here waits: descriptors do not block, file content moves
 //! in bounded pieces, and the one call that holds the thread, making a process, ends when its

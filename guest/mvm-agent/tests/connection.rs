@@ -58,6 +58,24 @@ fn a_hello_out_of_range_is_refused() {
 }
 
 #[test]
+fn two_ports_are_served_at_once() {
+    with_connection(async |guest, first| {
+        let mut request = command(&["cat"]);
+        request.standard_input = true;
+        let mut running = first.start(request).await.unwrap();
+        let second = guest.connect_on(1).await;
+        let refused = second.ask(Operation::Ping(Ping {})).await.unwrap_err();
+        assert_eq!(refused.kind(), FailureKind::Unauthenticated);
+        second.hello(hello([7; 32])).await.unwrap();
+        assert_eq!(second.run(shell("echo 2")).await.unwrap().text(), "2\n");
+        second.lose().await;
+        assert_eq!(guest.ends.recv().unwrap(), SessionEnd::HungUp);
+        running.exchange.data(b"still here").await;
+        running.until("still here").await;
+    });
+}
+
+#[test]
 fn malformed_frames_end_only_their_stream() {
     with_connection(async |_, connection| {
         for bytes in [
