@@ -15,7 +15,8 @@
 //! | `ReadLog` | nothing more | data |
 //!
 //! Any answer may be a [`Failure`] instead; it ends the operation. The first operation on a new
-//! connection is `Hello`; the agent refuses every other until it has accepted one.
+//! connection is `Hello`; the agent refuses every other until it has accepted one. A later `Hello` on
+//! the same connection is as good as the first.
 //!
 //! Both ends treat the other as hostile: a frame, a stream window and the number of streams are
 //! bounded ([`frame`], [`session`]), and a stream that ends where the table above expects more is

@@ -2,8 +2,11 @@
 
 use prost::{Enumeration, Message};
 
-/// Opens a connection. The first one after boot gives the agent its key; every later connection
-/// must show the same key, or the agent drops it.
+/// Opens a connection, or renews what the guest is on an open one. The first one after boot gives
+/// the agent its key; every later one must show the key the agent has, or the agent drops its
+/// connection.
+///
+/// The whole is checked before anything of it takes effect; one that fails leaves the key as it was.
 #[derive(Clone, PartialEq, Message)]
 pub struct Hello {
     /// [`PROTOCOL_GENERATION`](crate::PROTOCOL_GENERATION) of the host.
@@ -24,6 +27,9 @@ pub struct Hello {
     /// The guest's new machine-id, 32 lowercase hexadecimal digits; empty leaves it as it is.
     #[prost(string, tag = "6")]
     pub machine_id: String,
+    /// The key connections after this one must show, 32 bytes; empty leaves the key as it is.
+    #[prost(bytes = "vec", tag = "7")]
+    pub new_key: Vec<u8>,
 }
 
 /// The agent accepts the connection.
@@ -41,6 +47,10 @@ pub struct HelloReply {
     /// Steps of the guest's start, in the order they ended.
     #[prost(message, repeated, tag = "4")]
     pub boot_steps: Vec<BootStep>,
+    /// 16 bytes of the guest's random source, read after it was seeded: the guest's own word that
+    /// the seed took effect. Two guests restored from one snapshot never give the same.
+    #[prost(bytes = "vec", tag = "5")]
+    pub random_sample: Vec<u8>,
 }
 
 /// A step of the guest's start.
