@@ -13,6 +13,7 @@
 //! | `UploadTree` | (`TreeEntry`, data, `EndOfFile`)*, `EndOfData` | `Done` |
 //! | `ListDirectory` | nothing more | `DirectoryBatch`*, `Done` |
 //! | `ReadLog` | nothing more | data |
+//! | `Freeze` | `Thaw` | `Frozen`, `Done` |
 //!
 //! Any answer may be a [`Failure`] instead; it ends the operation. The first operation on a new
 //! connection is `Hello`; the agent refuses every other until it has accepted one. A later `Hello` on

@@ -28,11 +28,17 @@ const SAMPLE_BYTES: usize = 16;
 #[derive(Debug, Default)]
 pub(crate) struct Identity {
     key: Cell<Option<[u8; KEY_BYTES]>>,
+    renewals: Cell<u64>,
 }
 
 impl Identity {
+    /// How often a hello ended a freeze: the guest has perhaps been another one since.
+    pub(crate) fn renewals(&self) -> u64 {
+        self.renewals.get()
+    }
+
     /// Accepts a connection, or says why not. The whole request is checked before anything of it
-    /// takes effect.
+    /// takes effect, and processes that were frozen run when all of it has.
     pub(crate) fn accept(&self, agent: &Agent, hello: &Hello) -> Outcome<HelloReply> {
         if hello.generation != PROTOCOL_GENERATION {
             let doing = "agreeing on the protocol's generation";
@@ -62,6 +68,9 @@ impl Identity {
             take_effect(agent, hello)?;
         }
         let random_sample = random_sample()?;
+        if agent.freezer.thaw_processes()? {
+            self.renewals.set(self.renewals.get() + 1);
+        }
         self.key.set(Some(next_key));
         Ok(HelloReply {
             generation: PROTOCOL_GENERATION,
@@ -125,6 +134,8 @@ fn take_effect(agent: &Agent, hello: &Hello) -> Outcome<()> {
     };
     clock_settime(ClockId::Realtime, time)
         .map_err(|errno| Failed::call("setting the clock", [], errno))?;
+    // The names are written to it.
+    agent.freezer.thaw_disk()?;
     if !hello.hostname.is_empty() {
         rustix::system::sethostname(hello.hostname.as_bytes())
             .map_err(|errno| Failed::call("setting the hostname", &hello.hostname, errno))?;

@@ -104,7 +104,10 @@ fn live() -> Result<(), RunError> {
     }
     LocalSet::new().block_on(&runtime, async {
         reap_orphans(&agent)?;
-        serve_ports(&agent, port).await.map_err(RunError::Events)
+        let served = serve_ports(&agent, port).await;
+        // What is dropped with its task now removes what it has not finished.
+        let _ = agent.freezer.thaw_disk();
+        served.map_err(RunError::Events)
     })
 }
 

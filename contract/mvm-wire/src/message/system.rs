@@ -6,7 +6,9 @@ use prost::{Enumeration, Message};
 /// the agent its key; every later one must show the key the agent has, or the agent drops its
 /// connection.
 ///
-/// The whole is checked before anything of it takes effect; one that fails leaves the key as it was.
+/// The whole is checked before anything of it takes effect, and an accepted one ends a [`Freeze`]:
+/// processes run again when everything below is in effect. One that fails leaves them frozen, and
+/// the key as it was.
 #[derive(Clone, PartialEq, Message)]
 pub struct Hello {
     /// [`PROTOCOL_GENERATION`](crate::PROTOCOL_GENERATION) of the host.
@@ -87,6 +89,29 @@ pub struct Shutdown {
     #[prost(uint64, tag = "1")]
     pub grace_milliseconds: u64,
 }
+
+/// Makes the guest stand still for a snapshot: syncs the disk, freezes every process the agent
+/// started, and holds back all writes to the disk. The agent answers [`Frozen`].
+///
+/// All stays so until the host says [`Thaw`] on this stream, this stream ends while its connection
+/// goes on, or a [`Hello`] is accepted on any connection. The loss of the connection thaws nothing:
+/// that is how a restored guest begins, which must not run before it has its own identity.
+///
+/// Meanwhile the agent answers [`Ping`] and goes on with what it reads; what would write, and every
+/// new operation but `Hello` and [`Shutdown`], waits. Operations that wait when a `Hello` on
+/// another connection thaws are not begun: they were asked of the guest the snapshot is of.
+/// Another `Freeze` meanwhile is refused. A process that has moved itself out of the control group
+/// it was started in is not frozen.
+#[derive(Clone, PartialEq, Message)]
+pub struct Freeze {}
+
+/// The guest stands still.
+#[derive(Clone, PartialEq, Message)]
+pub struct Frozen {}
+
+/// Ends a [`Freeze`]; the agent answers `Done`.
+#[derive(Clone, PartialEq, Message)]
+pub struct Thaw {}
 
 /// Reads the guest's log (kernel messages and the agent's own lines) as data frames.
 #[derive(Clone, PartialEq, Message)]
