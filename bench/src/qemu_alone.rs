@@ -77,7 +77,7 @@ impl QemuAlone {
                 "-device",
                 format!(
                     "virtserialport,chardev=agent,name={},nr=1",
-                    mvm_wire::PORT_NAME
+                    mvm_wire::PORT_NAMES[0]
                 ),
             ),
         ] {

@@ -18,7 +18,7 @@ pub struct Request {
     /// The operation.
     #[prost(
         oneof = "Operation",
-        tags = "1, 2, 3, 4, 10, 11, 12, 13, 14, 20, 21, 22, 23, 24, 25, 26, 27, 28"
+        tags = "1, 2, 3, 4, 5, 10, 11, 12, 13, 14, 20, 21, 22, 23, 24, 25, 26, 27, 28"
     )]
     pub operation: Option<Operation>,
 }
@@ -38,6 +38,8 @@ pub enum Operation {
     Shutdown(Shutdown),
     #[prost(message, tag = "4")]
     ReadLog(ReadLog),
+    #[prost(message, tag = "5")]
+    Freeze(Freeze),
     #[prost(message, tag = "10")]
     StartProcess(StartProcess),
     #[prost(message, tag = "11")]
@@ -72,13 +74,13 @@ pub enum Operation {
 #[derive(Clone, PartialEq, Message)]
 pub struct Input {
     /// The one thing said.
-    #[prost(oneof = "input::Kind", tags = "1, 2, 3, 4, 5")]
+    #[prost(oneof = "input::Kind", tags = "1, 2, 3, 4, 5, 6")]
     pub kind: Option<input::Kind>,
 }
 
 /// The kinds of [`Input`].
 pub mod input {
-    use super::{EndOfData, EndOfFile, ResizeTerminal, SendSignal, TreeEntry};
+    use super::{EndOfData, EndOfFile, ResizeTerminal, SendSignal, Thaw, TreeEntry};
 
     /// What the host may say after the request.
     #[derive(Clone, PartialEq, prost::Oneof)]
@@ -97,6 +99,8 @@ pub mod input {
         TreeEntry(TreeEntry),
         #[prost(message, tag = "5")]
         EndOfFile(EndOfFile),
+        #[prost(message, tag = "6")]
+        Thaw(Thaw),
     }
 }
 
@@ -106,7 +110,7 @@ pub struct Reply {
     /// The one thing answered.
     #[prost(
         oneof = "reply::Kind",
-        tags = "1, 2, 3, 4, 10, 11, 12, 13, 20, 21, 22, 23"
+        tags = "1, 2, 3, 4, 5, 10, 11, 12, 13, 20, 21, 22, 23"
     )]
     pub kind: Option<reply::Kind>,
 }
@@ -114,7 +118,7 @@ pub struct Reply {
 /// The kinds of [`Reply`].
 pub mod reply {
     use super::{
-        DirectoryBatch, Done, EndOfFile, Failure, HelloReply, Metadata, OutputGap, Pong,
+        DirectoryBatch, Done, EndOfFile, Failure, Frozen, HelloReply, Metadata, OutputGap, Pong,
         ProcessExited, ProcessList, ProcessStarted, TreeEntry,
     };
 
@@ -133,6 +137,8 @@ pub mod reply {
         Hello(HelloReply),
         #[prost(message, tag = "4")]
         Pong(Pong),
+        #[prost(message, tag = "5")]
+        Frozen(Frozen),
         #[prost(message, tag = "10")]
         ProcessStarted(ProcessStarted),
         #[prost(message, tag = "11")]
@@ -168,10 +174,12 @@ wrap! {
     ResizeTerminal(ResizeTerminal) => Input via input::Kind::ResizeTerminal;
     TreeEntry(TreeEntry) => Input via input::Kind::TreeEntry;
     EndOfFile(EndOfFile) => Input via input::Kind::EndOfFile;
+    Thaw(Thaw) => Input via input::Kind::Thaw;
     Failure(Failure) => Reply via reply::Kind::Failure;
     Done(Done) => Reply via reply::Kind::Done;
     Hello(HelloReply) => Reply via reply::Kind::Hello;
     Pong(Pong) => Reply via reply::Kind::Pong;
+    Frozen(Frozen) => Reply via reply::Kind::Frozen;
     ProcessStarted(ProcessStarted) => Reply via reply::Kind::ProcessStarted;
     OutputGap(OutputGap) => Reply via reply::Kind::OutputGap;
     ProcessExited(ProcessExited) => Reply via reply::Kind::ProcessExited;

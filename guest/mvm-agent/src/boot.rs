@@ -17,7 +17,7 @@ use rustix::{
     mount::{MountFlags, UnmountFlags, mount, mount_move, mount_remount},
 };
 
-use crate::{clock, kernel_calls, log::Log, whole_file};
+use crate::{clock, disk, kernel_calls, log::Log, whole_file};
 
 const IMAGE_DEVICE: &str = "/dev/vda";
 const DISK_DEVICE: &str = "/dev/vdb";
@@ -30,9 +30,6 @@ const DEFAULT_HOSTNAME: &str = "sandbox";
 const HOSTS: &str = "/etc/hosts";
 /// The first line of a hosts file the agent wrote, which it may write again.
 const HOSTS_MARK: &str = "# written by mvm-agent\n";
-
-/// The disk's file system, which has no path once the overlay is the root.
-static DISK: std::sync::OnceLock<OwnedFd> = std::sync::OnceLock::new();
 
 /// Why the guest did not start.
 #[derive(Debug, thiserror::Error)]
@@ -149,13 +146,15 @@ fn mount_root() -> Result<(), BootError> {
     }
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     if let Ok(disk) = fs::open("/disk", flags, Mode::empty()) {
-        let _ = DISK.set(disk);
+        disk::remember(disk);
     }
     for path in ["/disk/upper", "/disk/work"] {
         make_directory(path)?;
     }
-    // Directories of the image can be renamed only with redirections.
-    let layers = "lowerdir=/image,upperdir=/disk/upper,workdir=/disk/work,redirect_dir=on";
+    // Directories of the image can be renamed only with redirections. Without numbers for inodes
+    // over all layers, which some kernels give by default, to list a directory never writes: the
+    // agent may do it while the disk is frozen.
+    let layers = "lowerdir=/image,upperdir=/disk/upper,workdir=/disk/work,redirect_dir=on,xino=off";
     attach("overlay", "overlay", NEW_ROOT, MountFlags::empty(), layers)
 }
 
@@ -268,11 +267,8 @@ pub(crate) fn seal_file_systems(log: &Log) {
     if let Err(errno) = sealed {
         log.line(&format!("root not made read-only: {errno}"));
     }
-    if let Some(disk) = DISK.get() {
-        let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(disk));
-        if let Err(errno) = mount_remount(path, MountFlags::RDONLY, c"") {
-            log.line(&format!("disk not made read-only: {errno}"));
-        }
+    if let Err(errno) = disk::seal() {
+        log.line(&format!("disk not made read-only: {errno}"));
     }
     for target in ["/run/lock", "/run", "/dev/shm"] {
         let _ = rustix::mount::unmount(target, UnmountFlags::DETACH);

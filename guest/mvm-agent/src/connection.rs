@@ -19,7 +19,7 @@ use crate::{
     exchange::{Exchange, Gone, Link},
     failure::{Failed, Outcome},
     file::{self, attempt},
-    guest_log, process,
+    freeze, guest_log, process,
 };
 
 /// How long the last answer of a connection has to reach the host.
@@ -116,12 +116,20 @@ async fn perform(
             }
         };
         exchange.link.authenticated.set(true);
+        exchange.link.renewals.set(agent.identity.renewals());
         exchange.reply(reply).await?;
         return Ok(Ok(()));
     }
     if !exchange.link.authenticated.get() {
         let doing = "accepting an operation before the connection's key";
         return Ok(Err(Failed::new(FailureKind::Unauthenticated, doing, [])));
+    }
+    let waits = !matches!(
+        operation,
+        Operation::Ping(_) | Operation::Shutdown(_) | Operation::Freeze(_)
+    );
+    if waits && !agent.gate.is_open() {
+        pass_gate(agent, exchange).await?;
     }
     if agent.ending.get() {
         let doing = "accepting an operation while the guest ends";
@@ -135,6 +143,7 @@ async fn perform(
             uptime_microseconds: clock::uptime_microseconds(),
         }),
         Operation::Shutdown(request) => return shut_down(agent, exchange, request).await,
+        Operation::Freeze(_) => return freeze::freeze(agent, exchange).await,
         Operation::ReadLog(request) => return guest_log::read(agent, exchange, request).await,
         Operation::StartProcess(request) => {
             return process::start(agent, exchange, request).await;
@@ -154,9 +163,9 @@ async fn perform(
             attempt!(agent.processes.forget(request.process_id));
             Reply::from(Done::default())
         }
-        Operation::ReadFile(request) => return file::read(exchange, request).await,
+        Operation::ReadFile(request) => return file::read(agent, exchange, request).await,
         Operation::WriteFile(request) => return file::write(agent, exchange, request).await,
-        Operation::ListDirectory(request) => return file::list(exchange, request).await,
+        Operation::ListDirectory(request) => return file::list(agent, exchange, request).await,
         Operation::StatPath(request) => {
             Reply::from(attempt!(file::stat(&request.path, request.follow_symlink)))
         }
@@ -164,16 +173,32 @@ async fn perform(
             attempt!(file::make_directory(&request));
             Reply::from(Done::default())
         }
-        Operation::RemovePath(request) => Reply::from(attempt!(file::remove(&request).await)),
+        Operation::RemovePath(request) => {
+            Reply::from(attempt!(file::remove(agent, &request).await))
+        }
         Operation::RenamePath(request) => {
             attempt!(file::rename(&request));
             Reply::from(Done::default())
         }
-        Operation::DownloadTree(request) => return file::download(exchange, request).await,
+        Operation::DownloadTree(request) => return file::download(agent, exchange, request).await,
         Operation::UploadTree(request) => return file::upload(agent, exchange, request).await,
     };
     exchange.reply(reply).await?;
     Ok(Ok(()))
+}
+
+/// Waits until the guest is thawed. What nobody waits for any more is not begun, nor what was asked
+/// before the guest became another one: its sender speaks to the one it was asked of.
+async fn pass_gate(agent: &Agent, exchange: &Exchange) -> Result<(), Gone> {
+    let link = &exchange.link;
+    let before = agent.identity.renewals();
+    agent.gate.passed().await;
+    let now = agent.identity.renewals();
+    let is_stale = now != before && link.renewals.get() != now;
+    if is_stale || link.is_lost() || exchange.stream.is_reset() {
+        return Err(Gone);
+    }
+    Ok(())
 }
 
 /// Ends every process and syncs; the machine itself is ended when the answer is out.
@@ -183,6 +208,9 @@ async fn shut_down(
     request: Shutdown,
 ) -> Result<Outcome<()>, Gone> {
     agent.ending.set(true);
+    if agent.freezer.thaw().is_err() {
+        agent.log.line("the guest ends while it is frozen");
+    }
     let grace = Duration::from_millis(request.grace_milliseconds);
     let owns_machine = agent.settings.owns_machine;
     agent.processes.end_all(grace, owns_machine).await;

@@ -15,7 +15,10 @@ use mvm_wire::{
 };
 use prost::Message as _;
 
-use crate::failure::{Failed, Outcome};
+use crate::{
+    failure::{Failed, Outcome},
+    gate::Gate,
+};
 
 /// The peer of a stream has gone; there is nobody to answer.
 #[derive(Debug, Clone, Copy)]
@@ -32,6 +35,8 @@ impl From<WriteError> for Gone {
 pub(crate) struct Link {
     pub(crate) authenticated: Cell<bool>,
     pub(crate) lost: Cell<bool>,
+    /// How often the guest had been renewed at the connection's last hello.
+    pub(crate) renewals: Cell<u64>,
     /// Ends the connection from this side, for this reason.
     pub(crate) ending: Cell<Option<crate::SessionEnd>>,
     pub(crate) end_requested: tokio::sync::Notify,
@@ -147,5 +152,16 @@ impl Exchange {
             Err(mvm_wire::session::ReadError::Frame(_)) => Ok(Err(Failed::invalid(DOING, []))),
             Err(_) => Err(Gone),
         }
+    }
+
+    /// As [`content`](Self::content), for who writes it to the disk: whatever comes, also the end,
+    /// after which something unfinished is removed, is behind the gate.
+    pub(crate) async fn content_for_disk(
+        &mut self,
+        gate: &Gate,
+    ) -> Result<Outcome<Content<'_>>, Gone> {
+        let content = self.content().await;
+        gate.passed().await;
+        content
     }
 }

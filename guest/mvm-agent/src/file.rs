@@ -144,7 +144,11 @@ fn open_directory(directory: BorrowedFd<'_>, path: &CStr, more: OFlags) -> Resul
 }
 
 /// Tells the host that an operation is complete.
-async fn done(exchange: &mut Exchange, bytes: u64, entries: u64) -> Result<Outcome<()>, Gone> {
+pub(crate) async fn done(
+    exchange: &mut Exchange,
+    bytes: u64,
+    entries: u64,
+) -> Result<Outcome<()>, Gone> {
     exchange.reply(Reply::from(Done { bytes, entries })).await?;
     Ok(Ok(()))
 }

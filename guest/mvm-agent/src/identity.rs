@@ -6,6 +6,7 @@ use std::{cell::Cell, path::Path};
 use mvm_wire::{FailureKind, Hello, HelloReply, PROTOCOL_GENERATION};
 use rustix::{
     fs::{self, Mode, OFlags},
+    rand::{GetRandomFlags, getrandom},
     time::{ClockId, Timespec, clock_settime},
 };
 
@@ -21,16 +22,23 @@ const MIN_ENTROPY_BYTES: usize = 32;
 /// `HOST_NAME_MAX` of Linux.
 const MAX_HOSTNAME_BYTES: usize = 64;
 const MACHINE_ID_DIGITS: usize = 32;
+const SAMPLE_BYTES: usize = 16;
 
 /// The agent's key, given by its first connection.
 #[derive(Debug, Default)]
 pub(crate) struct Identity {
     key: Cell<Option<[u8; KEY_BYTES]>>,
+    renewals: Cell<u64>,
 }
 
 impl Identity {
+    /// How often a hello ended a freeze: the guest has perhaps been another one since.
+    pub(crate) fn renewals(&self) -> u64 {
+        self.renewals.get()
+    }
+
     /// Accepts a connection, or says why not. The whole request is checked before anything of it
-    /// takes effect.
+    /// takes effect, and processes that were frozen run when all of it has.
     pub(crate) fn accept(&self, agent: &Agent, hello: &Hello) -> Outcome<HelloReply> {
         if hello.generation != PROTOCOL_GENERATION {
             let doing = "agreeing on the protocol's generation";
@@ -46,6 +54,11 @@ impl Identity {
             let doing = "checking the connection's key";
             return Err(Failed::new(FailureKind::Unauthenticated, doing, []));
         }
+        let next_key = match hello.new_key.as_slice() {
+            [] => key,
+            new => <[u8; KEY_BYTES]>::try_from(new)
+                .map_err(|_| Failed::invalid("reading the new key", []))?,
+        };
         if hello.entropy.len() < MIN_ENTROPY_BYTES {
             return Err(Failed::invalid("reading the host's entropy", []));
         }
@@ -54,7 +67,11 @@ impl Identity {
         if agent.settings.owns_machine {
             take_effect(agent, hello)?;
         }
-        self.key.set(Some(key));
+        let random_sample = random_sample()?;
+        if agent.freezer.thaw_processes()? {
+            self.renewals.set(self.renewals.get() + 1);
+        }
+        self.key.set(Some(next_key));
         Ok(HelloReply {
             generation: PROTOCOL_GENERATION,
             agent_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -63,7 +80,19 @@ impl Identity {
                 .to_string_lossy()
                 .into_owned(),
             boot_steps: agent.settings.boot_steps.clone(),
+            random_sample,
         })
+    }
+}
+
+/// What the guest's random source gives now.
+fn random_sample() -> Outcome<Vec<u8>> {
+    const DOING: &str = "reading the random source";
+    let mut sample = [0; SAMPLE_BYTES];
+    match getrandom(&mut sample[..], GetRandomFlags::NONBLOCK) {
+        Ok(SAMPLE_BYTES) => Ok(sample.to_vec()),
+        Ok(_) => Err(Failed::new(FailureKind::Io, DOING, [])),
+        Err(errno) => Err(Failed::call(DOING, [], errno)),
     }
 }
 
@@ -105,6 +134,8 @@ fn take_effect(agent: &Agent, hello: &Hello) -> Outcome<()> {
     };
     clock_settime(ClockId::Realtime, time)
         .map_err(|errno| Failed::call("setting the clock", [], errno))?;
+    // The names are written to it.
+    agent.freezer.thaw_disk()?;
     if !hello.hostname.is_empty() {
         rustix::system::sethostname(hello.hostname.as_bytes())
             .map_err(|errno| Failed::call("setting the hostname", &hello.hostname, errno))?;

@@ -14,6 +14,9 @@ use rustix::{fd::OwnedFd, io::Errno};
 const RNDADDENTROPY: libc::c_ulong = 0x4008_5203;
 /// `_IO('R', 0x07)` of `linux/random.h`.
 const RNDRESEEDCRNG: libc::c_ulong = 0x5207;
+/// `_IOWR('X', 119, int)` and `_IOWR('X', 120, int)` of `linux/fs.h`.
+const FIFREEZE: libc::c_ulong = 0xc004_5877;
+const FITHAW: libc::c_ulong = 0xc004_5878;
 /// The most entropy taken at once, bytes.
 pub(crate) const MAX_ENTROPY_BYTES: usize = 512;
 
@@ -114,6 +117,25 @@ pub(crate) fn add_entropy(random: impl AsFd, bytes: &[u8]) -> Result<(), Errno> 
     }
     // SAFETY: the request takes no argument.
     match unsafe { libc::ioctl(descriptor, RNDRESEEDCRNG) } {
+        0 => Ok(()),
+        _ => Err(last_errno()),
+    }
+}
+
+/// Freezes a file system, by any descriptor on it: its content is on its device, and whoever would
+/// write waits.
+pub(crate) fn freeze_file_system(file: impl AsFd) -> Result<(), Errno> {
+    // SAFETY: the kernel reads no argument.
+    match unsafe { libc::ioctl(file.as_fd().as_raw_fd(), FIFREEZE, 0) } {
+        0 => Ok(()),
+        _ => Err(last_errno()),
+    }
+}
+
+/// Thaws a frozen file system.
+pub(crate) fn thaw_file_system(file: impl AsFd) -> Result<(), Errno> {
+    // SAFETY: the kernel reads no argument.
+    match unsafe { libc::ioctl(file.as_fd().as_raw_fd(), FITHAW, 0) } {
         0 => Ok(()),
         _ => Err(last_errno()),
     }

@@ -1,4 +1,4 @@
-//! The agent: PID 1 of the guest, which serves the host over one byte channel.
+//! The agent: PID 1 of the guest, which serves the host over byte channels.
 //!
 //! One thread does everything, so nothing here waits: descriptors do not block, file content moves
 //! in bounded pieces, and the one call that holds the thread, making a process, ends when its
@@ -12,9 +12,12 @@ mod boot;
 mod channel;
 mod clock;
 mod connection;
+mod disk;
 mod exchange;
 mod failure;
 mod file;
+mod freeze;
+mod gate;
 mod guest_log;
 mod identity;
 mod kernel_calls;
@@ -32,6 +35,8 @@ pub use channel::Channel;
 pub use connection::SessionEnd;
 
 use accounts::AccountFiles;
+use freeze::Freezer;
+use gate::Gate;
 use identity::Identity;
 use log::Log;
 use process::Processes;
@@ -44,7 +49,8 @@ pub struct Settings {
     /// The groups it knows.
     pub group: PathBuf,
     /// A directory of a version 2 control group hierarchy below which it makes one group per
-    /// process. Without it, processes that leave their process group escape a timeout.
+    /// process. Without it, processes that leave their process group escape a timeout, and the
+    /// guest cannot be frozen.
     pub control_groups: Option<PathBuf>,
     /// Whether it is PID 1 of a machine of its own, whose clock, names and end are its to decide.
     pub owns_machine: bool,
@@ -58,6 +64,9 @@ pub struct Agent {
     identity: Identity,
     processes: Rc<Processes>,
     log: Rc<Log>,
+    /// Whoever writes to the disk passes it.
+    gate: Rc<Gate>,
+    freezer: Freezer,
     /// Whether the guest is ending: nothing new is begun.
     ending: Cell<bool>,
 }
@@ -74,14 +83,21 @@ impl Agent {
         if settings.control_groups.is_none() {
             log.line("no control groups: processes that leave their group escape a timeout");
         }
+        let gate = Rc::<Gate>::default();
         Rc::new(Self {
             processes: Rc::new(Processes::new(
                 settings.control_groups.clone(),
                 Rc::clone(&log),
             )),
             identity: Identity::default(),
+            freezer: Freezer::new(
+                settings.control_groups.clone(),
+                Rc::clone(&gate),
+                Rc::clone(&log),
+            ),
             settings,
             log,
+            gate,
             ending: Cell::new(false),
         })
     }

@@ -353,6 +353,14 @@ impl Processes {
         }
     }
 
+    /// Whether a process runs in no group of its own, because none could be made.
+    pub(crate) fn any_outside_groups(&self) -> bool {
+        let known = self.known.borrow();
+        known
+            .values()
+            .any(|process| process.group.is_none() && !process.has_ended())
+    }
+
     /// Removes groups that have become empty.
     pub(crate) fn sweep_groups(&self) {
         self.lingering.borrow_mut().retain(|group| !group.remove());

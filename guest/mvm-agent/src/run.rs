@@ -1,8 +1,9 @@
-//! The life of PID 1: start, connections one after the other, the end.
+//! The life of PID 1: start, connections one after the other on each port, the end.
 
-use std::{rc::Rc, time::Duration};
+use std::{io, rc::Rc, time::Duration};
 
-use mvm_wire::{BootStep, PORT_NAME, session};
+use futures::future::{Either, select};
+use mvm_wire::{BootStep, PORT_NAMES, session};
 use rustix::{
     fd::OwnedFd,
     fs::{self, Mode, OFlags},
@@ -22,6 +23,8 @@ use crate::{
 /// How long the port may take to appear.
 const PORT_PATIENCE: Duration = Duration::from_secs(5);
 const PORT_INTERVAL: Duration = Duration::from_millis(2);
+/// The second port is there with the first, or most likely not at all.
+const SECOND_PORT_ATTEMPTS: u32 = 10;
 /// Before a channel that failed is tried again.
 const RETRY_INTERVAL: Duration = Duration::from_millis(50);
 /// Open files the agent may have.
@@ -34,11 +37,11 @@ enum RunError {
     #[error("the guest did not start")]
     Boot(#[source] boot::BootError),
     /// The host's port is not there.
-    #[error("there is no port named `{PORT_NAME}`")]
+    #[error("there is no port named `{}`", PORT_NAMES[0])]
     Port(#[source] Errno),
     /// The event loop or a descriptor of it.
     #[error("failed to watch for events")]
-    Events(#[source] std::io::Error),
+    Events(#[source] io::Error),
 }
 
 /// Runs as PID 1. Never returns: the machine ends with it.
@@ -101,14 +104,40 @@ fn live() -> Result<(), RunError> {
     }
     LocalSet::new().block_on(&runtime, async {
         reap_orphans(&agent)?;
-        serve_port(&agent, &port).await.map_err(RunError::Events)
+        let served = serve_ports(&agent, port).await;
+        // What is dropped with its task now removes what it has not finished.
+        let _ = agent.freezer.thaw_disk();
+        served.map_err(RunError::Events)
     })
+}
+
+/// Serves both ports, each by a task of its own, until a connection of either asks for the guest's
+/// end.
+async fn serve_ports(agent: &Rc<Agent>, port: OwnedFd) -> io::Result<()> {
+    let first = Rc::clone(agent);
+    let first = tokio::task::spawn_local(async move { serve_port(&first, &port).await });
+    let second = Rc::clone(agent);
+    let second = tokio::task::spawn_local(async move {
+        let served = match find_second_port().await {
+            Ok(port) => serve_port(&second, &port).await,
+            Err(errno) => Err(errno.into()),
+        };
+        if let Err(error) = served {
+            let note = format!("the port `{}` is not served: {error}", PORT_NAMES[1]);
+            second.log.line(&note);
+            std::future::pending::<()>().await;
+        }
+    });
+    match select(first, second).await {
+        Either::Left((served, _)) => served?,
+        Either::Right((served, _)) => Ok(served?),
+    }
 }
 
 fn find_port() -> Result<OwnedFd, Errno> {
     let mut waited = Duration::ZERO;
     loop {
-        match boot::find_port(PORT_NAME) {
+        match boot::find_port(PORT_NAMES[0]) {
             Err(Errno::NOENT | Errno::NXIO | Errno::NODEV) if waited < PORT_PATIENCE => {
                 std::thread::sleep(PORT_INTERVAL);
                 waited += PORT_INTERVAL;
@@ -118,8 +147,22 @@ fn find_port() -> Result<OwnedFd, Errno> {
     }
 }
 
+/// Waits longer each time: this goes on while the first port's host waits for answers.
+async fn find_second_port() -> Result<OwnedFd, Errno> {
+    let mut interval = PORT_INTERVAL;
+    for _ in 0..SECOND_PORT_ATTEMPTS {
+        match boot::find_port(PORT_NAMES[1]) {
+            Err(Errno::NOENT | Errno::NXIO | Errno::NODEV) => {}
+            result => return result,
+        }
+        tokio::time::sleep(interval).await;
+        interval *= 2;
+    }
+    boot::find_port(PORT_NAMES[1])
+}
+
 /// Serves one connection after the other until one asks for the guest's end.
-async fn serve_port(agent: &Rc<Agent>, port: &OwnedFd) -> std::io::Result<()> {
+async fn serve_port(agent: &Rc<Agent>, port: &OwnedFd) -> io::Result<()> {
     loop {
         wait_for_host(port, true).await?;
         match connect(agent, port).await {
@@ -135,7 +178,7 @@ async fn serve_port(agent: &Rc<Agent>, port: &OwnedFd) -> std::io::Result<()> {
     }
 }
 
-async fn connect(agent: &Rc<Agent>, port: &OwnedFd) -> std::io::Result<SessionEnd> {
+async fn connect(agent: &Rc<Agent>, port: &OwnedFd) -> io::Result<SessionEnd> {
     let mut channel = Channel::new(port.try_clone()?)?;
     if !channel.discard_stale()? {
         return Ok(SessionEnd::HungUp);
@@ -146,14 +189,14 @@ async fn connect(agent: &Rc<Agent>, port: &OwnedFd) -> std::io::Result<SessionEn
     Ok(agent.serve(channel).await)
 }
 
-fn log_failure(log: &Log, error: &std::io::Error) {
+fn log_failure(log: &Log, error: &io::Error) {
     log.line(&format!("the port failed: {error}"));
 }
 
 /// Collects children that are nobody's any more, and tells the agent's own apart.
 fn reap_orphans(agent: &Rc<Agent>) -> Result<(), RunError> {
     let signals = kernel_calls::child_signals()
-        .map_err(std::io::Error::from)
+        .map_err(io::Error::from)
         .and_then(|signals| watch(signals, Interest::READABLE))
         .map_err(RunError::Events)?;
     let agent = Rc::clone(agent);

@@ -58,6 +58,69 @@ fn a_hello_out_of_range_is_refused() {
 }
 
 #[test]
+fn a_new_key_replaces_the_old_one_for_connections_to_come() {
+    with_connection(async |guest, connection| {
+        let mut rekeying = hello([7; 32]);
+        rekeying.new_key = vec![8; 31];
+        let refused = connection.hello(rekeying.clone()).await.unwrap_err();
+        assert_eq!(refused.kind(), FailureKind::InvalidRequest);
+        // One that fails for another reason leaves the key as well.
+        rekeying.new_key = vec![8; 32];
+        rekeying.hostname = "a b".into();
+        let refused = connection.hello(rekeying.clone()).await.unwrap_err();
+        assert_eq!(refused.kind(), FailureKind::InvalidRequest);
+        let stranger = guest.connect_on(1).await;
+        let refused = stranger.hello(hello([8; 32])).await.unwrap_err();
+        assert_eq!(refused.kind(), FailureKind::Unauthenticated);
+        assert_eq!(guest.ends.recv().unwrap(), SessionEnd::Refused);
+
+        rekeying.hostname.clear();
+        connection.hello(rekeying).await.unwrap();
+        connection.ask(Operation::Ping(Ping {})).await.unwrap();
+        let before = guest.connect_on(1).await;
+        let refused = before.hello(hello([7; 32])).await.unwrap_err();
+        assert_eq!(refused.kind(), FailureKind::Unauthenticated);
+        assert_eq!(guest.ends.recv().unwrap(), SessionEnd::Refused);
+        let after = guest.connect_on(1).await;
+        after.hello(hello([8; 32])).await.unwrap();
+        after.ask(Operation::Ping(Ping {})).await.unwrap();
+    });
+}
+
+#[test]
+fn hello_is_said_again_on_an_open_connection() {
+    with_connection(async |_, connection| {
+        let running = connection.start(shell("sleep 0.3; echo on")).await.unwrap();
+        let first = connection.hello(hello([7; 32])).await.unwrap();
+        let second = connection.hello(hello([7; 32])).await.unwrap();
+        assert_eq!(first.random_sample.len(), 16);
+        assert_ne!(first.random_sample, second.random_sample);
+        // A wrong one is refused, and the connection stays as it was.
+        let refused = connection.hello(hello([8; 32])).await.unwrap_err();
+        assert_eq!(refused.kind(), FailureKind::Unauthenticated);
+        assert_eq!(running.finish().await.unwrap().text(), "on\n");
+    });
+}
+
+#[test]
+fn two_ports_are_served_at_once() {
+    with_connection(async |guest, first| {
+        let mut request = command(&["cat"]);
+        request.standard_input = true;
+        let mut running = first.start(request).await.unwrap();
+        let second = guest.connect_on(1).await;
+        let refused = second.ask(Operation::Ping(Ping {})).await.unwrap_err();
+        assert_eq!(refused.kind(), FailureKind::Unauthenticated);
+        second.hello(hello([7; 32])).await.unwrap();
+        assert_eq!(second.run(shell("echo 2")).await.unwrap().text(), "2\n");
+        second.lose().await;
+        assert_eq!(guest.ends.recv().unwrap(), SessionEnd::HungUp);
+        running.exchange.data(b"still here").await;
+        running.until("still here").await;
+    });
+}
+
+#[test]
 fn malformed_frames_end_only_their_stream() {
     with_connection(async |_, connection| {
         for bytes in [

@@ -2,8 +2,13 @@
 
 use prost::{Enumeration, Message};
 
-/// Opens a connection. The first one after boot gives the agent its key; every later connection
-/// must show the same key, or the agent drops it.
+/// Opens a connection, or renews what the guest is on an open one. The first one after boot gives
+/// the agent its key; every later one must show the key the agent has, or the agent drops its
+/// connection.
+///
+/// The whole is checked before anything of it takes effect, and an accepted one ends a [`Freeze`]:
+/// processes run again when everything below is in effect. One that fails leaves them frozen, and
+/// the key as it was.
 #[derive(Clone, PartialEq, Message)]
 pub struct Hello {
     /// [`PROTOCOL_GENERATION`](crate::PROTOCOL_GENERATION) of the host.
@@ -24,6 +29,9 @@ pub struct Hello {
     /// The guest's new machine-id, 32 lowercase hexadecimal digits; empty leaves it as it is.
     #[prost(string, tag = "6")]
     pub machine_id: String,
+    /// The key connections after this one must show, 32 bytes; empty leaves the key as it is.
+    #[prost(bytes = "vec", tag = "7")]
+    pub new_key: Vec<u8>,
 }
 
 /// The agent accepts the connection.
@@ -41,6 +49,10 @@ pub struct HelloReply {
     /// Steps of the guest's start, in the order they ended.
     #[prost(message, repeated, tag = "4")]
     pub boot_steps: Vec<BootStep>,
+    /// 16 bytes of the guest's random source, read after it was seeded: the guest's own word that
+    /// the seed took effect. Two guests restored from one snapshot never give the same.
+    #[prost(bytes = "vec", tag = "5")]
+    pub random_sample: Vec<u8>,
 }
 
 /// A step of the guest's start.
@@ -77,6 +89,29 @@ pub struct Shutdown {
     #[prost(uint64, tag = "1")]
     pub grace_milliseconds: u64,
 }
+
+/// Makes the guest stand still for a snapshot: syncs the disk, freezes every process the agent
+/// started, and holds back all writes to the disk. The agent answers [`Frozen`].
+///
+/// All stays so until the host says [`Thaw`] on this stream, this stream ends while its connection
+/// goes on, or a [`Hello`] is accepted on any connection. The loss of the connection thaws nothing:
+/// that is how a restored guest begins, which must not run before it has its own identity.
+///
+/// Meanwhile the agent answers [`Ping`] and goes on with what it reads; what would write, and every
+/// new operation but `Hello` and [`Shutdown`], waits. Operations that wait when a `Hello` on
+/// another connection thaws are not begun: they were asked of the guest the snapshot is of.
+/// Another `Freeze` meanwhile is refused. A process that has moved itself out of the control group
+/// it was started in is not frozen.
+#[derive(Clone, PartialEq, Message)]
+pub struct Freeze {}
+
+/// The guest stands still.
+#[derive(Clone, PartialEq, Message)]
+pub struct Frozen {}
+
+/// Ends a [`Freeze`]; the agent answers `Done`.
+#[derive(Clone, PartialEq, Message)]
+pub struct Thaw {}
 
 /// Reads the guest's log (kernel messages and the agent's own lines) as data frames.
 #[derive(Clone, PartialEq, Message)]

@@ -9,6 +9,7 @@ use rustix::{
 
 use super::{absolute, attempt, done, metadata, names, open_directory, place};
 use crate::{
+    Agent,
     accounts::PARENT_MODE,
     exchange::{Exchange, Gone},
     failure::{Failed, Outcome},
@@ -19,18 +20,20 @@ use crate::{
 const BATCH_ENTRIES: usize = 200;
 
 pub(crate) async fn list(
+    agent: &Agent,
     exchange: &mut Exchange,
     request: ListDirectory,
 ) -> Result<Outcome<()>, Gone> {
     let failed = |errno| Failed::call("listing a directory", &request.path, errno);
     let path = attempt!(absolute(&request.path));
     let directory = attempt!(open_directory(CWD, &path, OFlags::empty()).map_err(failed));
+    let directory = agent.gate.hold(directory);
     let names = attempt!(names(&directory).map_err(failed));
     let mut count = 0;
     for batch in names.chunks(BATCH_ENTRIES) {
         let mut entries = Vec::with_capacity(batch.len());
         for name in batch {
-            let found = fs::statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW)
+            let found = fs::statat(&*directory, name, AtFlags::SYMLINK_NOFOLLOW)
                 .and_then(|stat| metadata(directory.as_fd(), name, &stat));
             match found {
                 Ok(metadata) => entries.push(DirectoryEntry {

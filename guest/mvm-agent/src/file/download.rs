@@ -4,20 +4,22 @@ use std::ffi::CString;
 
 use mvm_wire::{DownloadTree, EndOfFile, FailureKind, FileKind, TreeEntry};
 use rustix::{
-    fd::{AsFd, OwnedFd},
+    fd::AsFd as _,
     fs::{self, AtFlags, CWD, Mode, OFlags, Stat},
     io::Errno,
 };
 
 use super::{absolute, attempt, done, kind_of, metadata, modified, names, open_directory, read};
 use crate::{
+    Agent,
     exchange::{Exchange, Gone},
     failure::{Failed, Outcome},
+    gate::{Gate, Held},
 };
 
 /// A directory whose content is being sent.
-struct Level {
-    directory: OwnedFd,
+struct Level<'a> {
+    directory: Held<'a>,
     /// Length of its path from the root.
     path_bytes: usize,
     /// What is left in it, last first.
@@ -31,6 +33,7 @@ struct Progress {
 }
 
 pub(crate) async fn download(
+    agent: &Agent,
     exchange: &mut Exchange,
     request: DownloadTree,
 ) -> Result<Outcome<()>, Gone> {
@@ -44,6 +47,7 @@ pub(crate) async fn download(
     let mut levels = Vec::new();
     let mut path = Vec::new();
     let sent = send_entry(
+        &agent.gate,
         exchange,
         &request.path,
         (CWD, &root, &stat),
@@ -62,7 +66,7 @@ pub(crate) async fn download(
             path.push(b'/');
         }
         path.extend_from_slice(name.to_bytes());
-        let stat = match fs::statat(&level.directory, &name, AtFlags::SYMLINK_NOFOLLOW) {
+        let stat = match fs::statat(&*level.directory, &name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => stat,
             // Gone since its directory was read.
             Err(Errno::NOENT) => continue,
@@ -72,6 +76,7 @@ pub(crate) async fn download(
             }
         };
         let sent = send_entry(
+            &agent.gate,
             exchange,
             &request.path,
             (level.directory.as_fd(), &name, &stat),
@@ -86,14 +91,15 @@ pub(crate) async fn download(
 }
 
 /// Sends one entry; gives its level when it is a directory.
-async fn send_entry(
+async fn send_entry<'a>(
+    gate: &'a Gate,
     exchange: &mut Exchange,
     root: &[u8],
     (directory, name, stat): (rustix::fd::BorrowedFd<'_>, &CString, &Stat),
     path: &[u8],
     follow: bool,
     progress: &mut Progress,
-) -> Result<Outcome<Option<Level>>, Gone> {
+) -> Result<Outcome<Option<Level<'a>>>, Gone> {
     let failed = |doing, errno| Failed::call(doing, joined(root, path), errno);
     let kind = kind_of(stat);
     if !matches!(
@@ -121,7 +127,7 @@ async fn send_entry(
             fs::openat(directory, name, flags, Mode::empty())
                 .map_err(|errno| failed("opening a file", errno))
         );
-        Some(file)
+        Some(gate.hold(file))
     } else {
         None
     };
@@ -132,7 +138,7 @@ async fn send_entry(
             attempt!(entered.map_err(|errno| failed("reading a directory", errno)));
         left.reverse();
         Some(Level {
-            directory,
+            directory: gate.hold(directory),
             path_bytes: path.len(),
             left,
         })

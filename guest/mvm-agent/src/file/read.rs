@@ -11,11 +11,16 @@ use rustix::{
 
 use super::{absolute, attempt, done, kind_of, metadata};
 use crate::{
+    Agent,
     exchange::{Exchange, Gone, StreamWriter},
     failure::{Failed, Outcome},
 };
 
-pub(crate) async fn read(exchange: &mut Exchange, request: ReadFile) -> Result<Outcome<()>, Gone> {
+pub(crate) async fn read(
+    agent: &Agent,
+    exchange: &mut Exchange,
+    request: ReadFile,
+) -> Result<Outcome<()>, Gone> {
     let path = attempt!(absolute(&request.path));
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     let file = attempt!(
@@ -25,7 +30,8 @@ pub(crate) async fn read(exchange: &mut Exchange, request: ReadFile) -> Result<O
             errno
         ))
     );
-    let stat = attempt!(fs::fstat(&file).map_err(|errno| Failed::call(
+    let file = agent.gate.hold(file);
+    let stat = attempt!(fs::fstat(&*file).map_err(|errno| Failed::call(
         "looking at a file",
         &request.path,
         errno

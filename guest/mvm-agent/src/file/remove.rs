@@ -10,7 +10,10 @@ use rustix::{
 };
 
 use super::{absolute, names, open_directory, split};
-use crate::failure::{Failed, Outcome};
+use crate::{
+    Agent,
+    failure::{Failed, Outcome},
+};
 
 /// Entries removed before others get their turn.
 const ENTRIES_PER_TURN: u64 = 64;
@@ -30,7 +33,7 @@ struct Level {
 }
 
 /// Removes a path. Symlinks are removed and never followed; a mount point is refused.
-pub(crate) async fn remove(request: &RemovePath) -> Outcome<Done> {
+pub(crate) async fn remove(agent: &Agent, request: &RemovePath) -> Outcome<Done> {
     let failed = |errno| Failed::call("removing", &request.path, errno);
     let path = absolute(&request.path)?;
     let (parent, name) = split(&path)?;
@@ -56,6 +59,7 @@ pub(crate) async fn remove(request: &RemovePath) -> Outcome<Done> {
     while let Some(level) = levels.last_mut() {
         if entries % ENTRIES_PER_TURN == 0 {
             tokio::task::yield_now().await;
+            agent.gate.passed().await;
         }
         let Some(name) = level.left.pop() else {
             let name = std::mem::take(&mut level.name);

@@ -22,6 +22,7 @@ use crate::{
     accounts::Account,
     exchange::{Content, Exchange, Gone},
     failure::{Failed, Outcome},
+    gate::Gate,
 };
 
 const DOING: &str = "reading a tree";
@@ -49,6 +50,17 @@ pub(crate) async fn upload(
     exchange: &mut Exchange,
     request: UploadTree,
 ) -> Result<Outcome<()>, Gone> {
+    let (bytes, entries) = attempt!(receive_tree(agent, exchange, &request).await?);
+    done(exchange, bytes, entries).await
+}
+
+/// Makes the whole tree and gives its bytes and entries. As with a single file, nothing of it is
+/// open any more when the answer is waited for.
+async fn receive_tree(
+    agent: &Agent,
+    exchange: &mut Exchange,
+    request: &UploadTree,
+) -> Result<Outcome<(u64, u64)>, Gone> {
     let path = attempt!(absolute(&request.path));
     let owner = attempt!(write::owner(agent, &request.owner));
     let place = if path.to_bytes().iter().all(|byte| *byte == b'/') {
@@ -76,20 +88,21 @@ pub(crate) async fn upload(
         entries: 0,
     };
     loop {
-        let entry = match attempt!(exchange.content().await?) {
+        let entry = match attempt!(exchange.content_for_disk(&agent.gate).await?) {
             Content::Message(input::Kind::TreeEntry(entry)) => entry,
             Content::Message(input::Kind::EndOfData(_)) if receiver.entries > 0 => break,
             _ => return Ok(Err(Failed::invalid(DOING, &request.path))),
         };
-        attempt!(receiver.receive(exchange, entry).await?);
+        attempt!(receiver.receive(&agent.gate, exchange, entry).await?);
     }
     attempt!(receiver.complete_all_but(None));
-    done(exchange, receiver.bytes, receiver.entries).await
+    Ok(Ok((receiver.bytes, receiver.entries)))
 }
 
 impl Receiver {
     async fn receive(
         &mut self,
+        gate: &Gate,
         exchange: &mut Exchange,
         entry: TreeEntry,
     ) -> Result<Outcome<()>, Gone> {
@@ -129,7 +142,10 @@ impl Receiver {
                 });
                 Ok(made.map_err(failed))
             }
-            FileKind::Regular => self.receive_file(exchange, &directory, &name, &entry).await,
+            FileKind::Regular => {
+                self.receive_file(gate, exchange, (&directory, &name), &entry)
+                    .await
+            }
             _ => Ok(Err(Failed::new(
                 FailureKind::Unsupported,
                 "making something other than a file, directory or symlink",
@@ -140,17 +156,17 @@ impl Receiver {
 
     async fn receive_file(
         &mut self,
+        gate: &Gate,
         exchange: &mut Exchange,
-        directory: &OwnedFd,
-        name: &CStr,
+        (directory, name): (&OwnedFd, &CStr),
         entry: &TreeEntry,
     ) -> Result<Outcome<()>, Gone> {
         let failed = |errno| Failed::call("writing a file of a tree", &entry.path, errno);
         let (unfinished, file) = attempt!(write::create(directory).map_err(failed));
         loop {
-            match attempt!(exchange.content().await?) {
+            match attempt!(exchange.content_for_disk(gate).await?) {
                 Content::Data(data) => {
-                    attempt!(write::write_all(&file, data).await.map_err(failed));
+                    attempt!(write::write_all(gate, &file, data).await.map_err(failed));
                     self.bytes += data.len() as u64;
                 }
                 Content::Message(input::Kind::EndOfFile(_)) => break,

@@ -18,6 +18,7 @@ use crate::{
     accounts::Account,
     exchange::{Content, Exchange, Gone},
     failure::{Failed, Outcome},
+    gate::Gate,
 };
 
 /// How long a device or pipe that takes nothing now is left alone.
@@ -28,6 +29,17 @@ pub(crate) async fn write(
     exchange: &mut Exchange,
     request: WriteFile,
 ) -> Result<Outcome<()>, Gone> {
+    let bytes = attempt!(write_content(agent, exchange, &request).await?);
+    done(exchange, bytes, 1).await
+}
+
+/// Writes the whole file. Nothing of it is open any more when the answer is waited for: to close
+/// the last descriptor of a file that another has removed is a write.
+async fn write_content(
+    agent: &Agent,
+    exchange: &mut Exchange,
+    request: &WriteFile,
+) -> Result<Outcome<u64>, Gone> {
     let path = attempt!(absolute(&request.path));
     if request.mode.is_some_and(|mode| mode > 0o7777) {
         return Ok(Err(Failed::invalid(
@@ -42,7 +54,7 @@ pub(crate) async fn write(
         None | Some(FileKind::Regular) => {}
         Some(FileKind::Directory) => return Ok(Err(failed(Errno::ISDIR))),
         Some(FileKind::Device | FileKind::Pipe) => {
-            return write_through(exchange, &request, &place).await;
+            return write_through(agent, exchange, request, &place).await;
         }
         Some(_) => {
             return Ok(Err(Failed::new(
@@ -53,10 +65,7 @@ pub(crate) async fn write(
         }
     }
     let (unfinished, file) = attempt!(create(&place.directory).map_err(failed));
-    let bytes = match receive(exchange, &file, &request.path).await? {
-        Ok(bytes) => bytes,
-        Err(failed) => return Ok(Err(failed)),
-    };
+    let bytes = attempt!(receive(agent, exchange, &file, &request.path).await?);
     let (user, group, mode) = match (&place.found, &owner) {
         (_, Some(owner)) => (
             owner.user_id,
@@ -73,7 +82,7 @@ pub(crate) async fn write(
             .and_then(|()| unfinished.place(&place.name))
             .map_err(failed)
     );
-    done(exchange, bytes, 1).await
+    Ok(Ok(bytes))
 }
 
 /// The owner a request names.
@@ -107,19 +116,20 @@ pub(super) fn own(file: impl AsFd, user: u32, group: u32) -> Result<(), Errno> {
 
 /// Writes content up to the end of the data; gives how many bytes.
 async fn receive(
+    agent: &Agent,
     exchange: &mut Exchange,
     file: &OwnedFd,
     path: &[u8],
 ) -> Result<Outcome<u64>, Gone> {
     let mut bytes = 0;
     loop {
-        match attempt!(exchange.content().await?) {
+        match attempt!(exchange.content_for_disk(&agent.gate).await?) {
             Content::Data(data) => {
-                attempt!(write_all(file, data).await.map_err(|errno| Failed::call(
-                    "writing a file",
-                    path,
-                    errno
-                )));
+                attempt!(
+                    write_all(&agent.gate, file, data)
+                        .await
+                        .map_err(|errno| Failed::call("writing a file", path, errno))
+                );
                 bytes += data.len() as u64;
             }
             Content::Message(input::Kind::EndOfData(_)) => return Ok(Ok(bytes)),
@@ -132,13 +142,16 @@ async fn receive(
 }
 
 /// Writes all of `data`, waiting while a pipe or device takes nothing.
-pub(super) async fn write_all(file: &OwnedFd, mut data: &[u8]) -> Result<(), Errno> {
+pub(super) async fn write_all(gate: &Gate, file: &OwnedFd, mut data: &[u8]) -> Result<(), Errno> {
     while !data.is_empty() {
         match rustix::io::write(file, data) {
             Ok(0) => return Err(Errno::NOSPC),
             Ok(count) => data = &data[count..],
             Err(Errno::INTR) => {}
-            Err(Errno::AGAIN) => tokio::time::sleep(RETRY_INTERVAL).await,
+            Err(Errno::AGAIN) => {
+                tokio::time::sleep(RETRY_INTERVAL).await;
+                gate.passed().await;
+            }
             Err(errno) => return Err(errno),
         }
     }
@@ -146,19 +159,16 @@ pub(super) async fn write_all(file: &OwnedFd, mut data: &[u8]) -> Result<(), Err
 }
 
 async fn write_through(
+    agent: &Agent,
     exchange: &mut Exchange,
     request: &WriteFile,
     place: &Place,
-) -> Result<Outcome<()>, Gone> {
+) -> Result<Outcome<u64>, Gone> {
     let flags =
         OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::NOFOLLOW;
     let target = attempt!(
         fs::openat(&place.directory, &place.name, flags, Mode::empty())
             .map_err(|errno| Failed::call("opening a device or pipe", &request.path, errno))
     );
-    let bytes = match receive(exchange, &target, &request.path).await? {
-        Ok(bytes) => bytes,
-        Err(failed) => return Ok(Err(failed)),
-    };
-    done(exchange, bytes, 1).await
+    receive(agent, exchange, &target, &request.path).await
 }

@@ -20,9 +20,9 @@ use tokio::task::LocalSet;
 /// Everything a test waits for ends long before; a hang gets a name.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// An agent that serves one connection after the other.
+/// An agent that serves one connection after the other on each of two ports.
 pub struct Guest {
-    connections: std::sync::mpsc::Sender<UnixStream>,
+    ports: Vec<std::sync::mpsc::Sender<UnixStream>>,
     pub ends: std::sync::mpsc::Receiver<SessionEnd>,
     groups: Option<PathBuf>,
     thread: Option<std::thread::JoinHandle<()>>,
@@ -46,15 +46,44 @@ fn control_groups() -> Option<PathBuf> {
     Some(groups)
 }
 
+/// Serves what comes on a port, one connection after the other, until the port is dropped.
+async fn serve_port(
+    agent: &Rc<Agent>,
+    accept: std::sync::mpsc::Receiver<UnixStream>,
+    ended: std::sync::mpsc::Sender<SessionEnd>,
+) {
+    loop {
+        let socket = match accept.try_recv() {
+            Ok(socket) => socket,
+            Err(std::sync::mpsc::TryRecvError::Empty) => {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                continue;
+            }
+            Err(_) => break,
+        };
+        socket.set_nonblocking(true).unwrap();
+        let mut channel = Channel::new(socket.into()).unwrap();
+        session::greet(&mut channel).await.unwrap();
+        let _ = ended.send(Rc::clone(agent).serve(channel).await);
+    }
+}
+
 impl Guest {
     pub fn new() -> Self {
         let groups = control_groups();
         if groups.is_none() {
             println!("no control groups here: without them");
         }
-        let (connections, accept) = std::sync::mpsc::channel::<UnixStream>();
+        let mut guest = Self::with_groups(groups.clone());
+        guest.groups = groups;
+        guest
+    }
+
+    /// A guest that makes its control groups there, which need not be any.
+    pub fn with_groups(control_groups: Option<PathBuf>) -> Self {
+        let (first, accept_first) = std::sync::mpsc::channel::<UnixStream>();
+        let (second, accept_second) = std::sync::mpsc::channel::<UnixStream>();
         let (ended, ends) = std::sync::mpsc::channel();
-        let control_groups = groups.clone();
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
@@ -68,26 +97,15 @@ impl Guest {
                     owns_machine: false,
                     boot_steps: Vec::new(),
                 });
-                loop {
-                    let socket = match accept.try_recv() {
-                        Ok(socket) => socket,
-                        Err(std::sync::mpsc::TryRecvError::Empty) => {
-                            tokio::time::sleep(Duration::from_millis(1)).await;
-                            continue;
-                        }
-                        Err(_) => break,
-                    };
-                    socket.set_nonblocking(true).unwrap();
-                    let mut channel = Channel::new(socket.into()).unwrap();
-                    session::greet(&mut channel).await.unwrap();
-                    let _ = ended.send(Rc::clone(&agent).serve(channel).await);
-                }
+                let first = serve_port(&agent, accept_first, ended.clone());
+                let second = serve_port(&agent, accept_second, ended);
+                futures::future::join(first, second).await;
             });
         });
         Self {
-            connections,
+            ports: vec![first, second],
             ends,
-            groups,
+            groups: None,
             thread: Some(thread),
         }
     }
@@ -98,8 +116,13 @@ impl Guest {
 
     /// A connection without its hello.
     pub async fn connect(&self) -> Connection {
+        self.connect_on(0).await
+    }
+
+    /// A connection without its hello on one of the two ports.
+    pub async fn connect_on(&self, port: usize) -> Connection {
         let (host, guest) = UnixStream::pair().unwrap();
-        self.connections.send(guest).unwrap();
+        self.ports[port].send(guest).unwrap();
         host.set_nonblocking(true).unwrap();
         let mut channel = Channel::new(host.into()).unwrap();
         session::await_greeting(&mut channel).await.unwrap();
@@ -120,8 +143,7 @@ impl Guest {
 
 impl Drop for Guest {
     fn drop(&mut self) {
-        let (closed, _) = std::sync::mpsc::channel();
-        self.connections = closed;
+        self.ports.clear();
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
@@ -334,11 +356,15 @@ pub fn variable(name: &str, value: &str) -> EnvironmentVariable {
 
 /// Runs a test against a guest of its own.
 pub fn with_guest(test: impl AsyncFnOnce(&Guest)) {
+    run(Guest::new(), test);
+}
+
+/// Runs a test against this guest.
+pub fn run(guest: Guest, test: impl AsyncFnOnce(&Guest)) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .unwrap();
-    let guest = Guest::new();
     LocalSet::new().block_on(&runtime, async {
         tokio::time::timeout(PATIENCE, test(&guest))
             .await
