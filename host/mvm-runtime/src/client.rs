@@ -21,7 +21,7 @@ use tokio_util::compat::{Compat, TokioAsyncReadCompatExt as _, TokioAsyncWriteCo
 use crate::{
     control::{
         CONTROL_GENERATION, ControlOperation, ControlOutcome, ControlReply, ControlRequest,
-        OpenStream, RefusalKind, SOCKET_NAME,
+        OpenStream, RefusalKind, Refused, SOCKET_NAME,
     },
     socket,
 };
@@ -49,7 +49,15 @@ pub enum ClientError {
         #[source]
         source: io::Error,
     },
-    /// The supervisor refused.
+    /// The guest is paused or cold.
+    #[error("sandbox `{id}` does not answer: {reason}")]
+    StandsStill {
+        /// The sandbox.
+        id: String,
+        /// Why.
+        reason: String,
+    },
+    /// The supervisor refused, or what it was asked for failed.
     #[error("the supervisor of sandbox `{id}` refused: {message}")]
     Refused {
         /// The sandbox.
@@ -58,6 +66,8 @@ pub enum ClientError {
         message: String,
         /// Its code.
         code: ErrorCode,
+        /// Its way out.
+        hint: Option<String>,
     },
     /// The guest refused or failed.
     #[error(transparent)]
@@ -119,7 +129,7 @@ pub enum ClientError {
 impl Coded for ClientError {
     fn code(&self) -> ErrorCode {
         match self {
-            Self::NotRunning { .. } => ErrorCode::SandboxUnavailable,
+            Self::NotRunning { .. } | Self::StandsStill { .. } => ErrorCode::SandboxUnavailable,
             Self::Refused { code, .. } => *code,
             Self::Agent(failure) => failure.code(),
             Self::Send(_) | Self::Receive(_) | Self::HungUp => ErrorCode::TransportError,
@@ -140,6 +150,10 @@ impl Coded for ClientError {
             Self::NotRunning { id, .. } => Some(format!(
                 "see why with `mvmctl inspect {id}` and `mvmctl logs {id}`"
             )),
+            Self::StandsStill { id, .. } => {
+                Some(format!("let it go on first: `mvmctl resume {id}`"))
+            }
+            Self::Refused { hint, .. } => hint.clone(),
             Self::Agent(failure) => failure.hint(),
             Self::HostFileKind { .. } => {
                 Some("only regular files, directories and symlinks are copied".to_owned())
@@ -227,16 +241,30 @@ impl AgentStream {
             .map_err(ClientError::Receive)?;
         match reply.ok_or(ClientError::HungUp)?.outcome {
             Some(ControlOutcome::Accepted(_)) => Ok(()),
-            Some(ControlOutcome::Refused(refused)) => Err(ClientError::Refused {
-                id: id.to_owned(),
-                code: RefusalKind::try_from(refused.kind)
-                    .unwrap_or(RefusalKind::Unspecified)
-                    .code(),
-                message: refused.message,
-            }),
+            Some(ControlOutcome::Refused(refused)) => Err(refusal(id, refused)),
             None => Err(ClientError::UnexpectedReply {
                 expected: "an outcome",
             }),
         }
+    }
+}
+
+fn refusal(id: &str, refused: Refused) -> ClientError {
+    let kind = RefusalKind::try_from(refused.kind).unwrap_or(RefusalKind::Unspecified);
+    let message = refused.causes.join(": ");
+    if kind == RefusalKind::StandsStill {
+        return ClientError::StandsStill {
+            id: id.to_owned(),
+            reason: message,
+        };
+    }
+    let named = ErrorCode::ALL
+        .into_iter()
+        .find(|code| code.as_str() == refused.code);
+    ClientError::Refused {
+        id: id.to_owned(),
+        message,
+        code: named.unwrap_or_else(|| kind.code()),
+        hint: Some(refused.hint).filter(|hint| !hint.is_empty()),
     }
 }

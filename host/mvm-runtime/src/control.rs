@@ -7,11 +7,13 @@
 use mvm_contract::ErrorCode;
 use prost::{Message, Oneof};
 
+use crate::lease::LaunchFailure;
+
 /// The socket's name in the sandbox's folder.
 pub(crate) const SOCKET_NAME: &str = "control.sock";
 
 /// The generation of these messages; a supervisor may be older than its client.
-pub(crate) const CONTROL_GENERATION: u32 = 1;
+pub(crate) const CONTROL_GENERATION: u32 = 2;
 
 /// A request to a supervisor.
 #[derive(Clone, PartialEq, Message)]
@@ -19,7 +21,7 @@ pub(crate) struct ControlRequest {
     /// [`CONTROL_GENERATION`] of the client.
     #[prost(uint32, tag = "1")]
     pub(crate) generation: u32,
-    #[prost(oneof = "ControlOperation", tags = "2, 3, 4")]
+    #[prost(oneof = "ControlOperation", tags = "2, 3, 4, 5, 6, 7, 8")]
     pub(crate) operation: Option<ControlOperation>,
 }
 
@@ -32,6 +34,14 @@ pub(crate) enum ControlOperation {
     Stop(Stop),
     #[prost(message, tag = "4")]
     Destroy(Destroy),
+    #[prost(message, tag = "5")]
+    Pause(Pause),
+    #[prost(message, tag = "6")]
+    Resume(Resume),
+    #[prost(message, tag = "7")]
+    Cool(Cool),
+    #[prost(message, tag = "8")]
+    Snapshot(Snapshot),
 }
 
 /// Make this connection a stream to the agent.
@@ -49,6 +59,32 @@ pub(crate) struct Stop {
 /// End the guest at once and remove all it had; answered when it is gone.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct Destroy {}
+
+/// Take the guest's processors away; its memory stays.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Pause {}
+
+/// Let a paused or cold guest go on; answered when its agent answers.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Resume {}
+
+/// Save the guest to its folder and end it; answered when its memory is free.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Cool {}
+
+/// Save the guest, which goes on.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Snapshot {
+    /// The snapshot's identifier.
+    #[prost(string, tag = "1")]
+    pub(crate) id: String,
+    /// Its name, or empty.
+    #[prost(string, tag = "2")]
+    pub(crate) name: String,
+    /// Save all memory as a stream, although pages would do.
+    #[prost(bool, tag = "3")]
+    pub(crate) stream: bool,
+}
 
 /// A supervisor's answer.
 #[derive(Clone, PartialEq, Message)]
@@ -76,8 +112,14 @@ pub(crate) struct Refused {
     #[prost(enumeration = "RefusalKind", tag = "1")]
     pub(crate) kind: i32,
     /// The chain of causes, outermost first.
-    #[prost(string, tag = "2")]
-    pub(crate) message: String,
+    #[prost(string, repeated, tag = "2")]
+    pub(crate) causes: Vec<String>,
+    /// The stable code, where the kind has none of its own.
+    #[prost(string, tag = "3")]
+    pub(crate) code: String,
+    /// The way out, or empty.
+    #[prost(string, tag = "4")]
+    pub(crate) hint: String,
 }
 
 /// Why a supervisor refuses.
@@ -91,14 +133,18 @@ pub(crate) enum RefusalKind {
     Generation = 2,
     /// Something could not be removed.
     Cleanup = 3,
+    /// The guest is paused or cold.
+    StandsStill = 4,
+    /// What was asked for failed; the code says how.
+    Failed = 5,
 }
 
 impl RefusalKind {
     /// The stable code of this refusal.
     pub(crate) const fn code(self) -> ErrorCode {
         match self {
-            Self::NotRunning => ErrorCode::SandboxUnavailable,
-            Self::Generation | Self::Unspecified => ErrorCode::TransportError,
+            Self::NotRunning | Self::StandsStill => ErrorCode::SandboxUnavailable,
+            Self::Generation | Self::Unspecified | Self::Failed => ErrorCode::TransportError,
             Self::Cleanup => ErrorCode::CleanupFailed,
         }
     }
@@ -114,7 +160,20 @@ impl ControlReply {
     pub(crate) fn refused(kind: RefusalKind, message: impl Into<String>) -> Self {
         let refused = Refused {
             kind: kind as i32,
-            message: message.into(),
+            causes: vec![message.into()],
+            ..Refused::default()
+        };
+        Self {
+            outcome: Some(ControlOutcome::Refused(refused)),
+        }
+    }
+
+    pub(crate) fn failed(failure: LaunchFailure) -> Self {
+        let refused = Refused {
+            kind: RefusalKind::Failed as i32,
+            causes: failure.causes,
+            code: failure.code.as_str().to_owned(),
+            hint: failure.hint.unwrap_or_default(),
         };
         Self {
             outcome: Some(ControlOutcome::Refused(refused)),

@@ -9,8 +9,8 @@ use std::{
     process::{Command, Stdio},
 };
 
-use mvm_contract::{Coded, ErrorCode};
 use crate::{home::Home, random};
+use mvm_contract::{Coded, ErrorCode};
 
 pub(crate) use delta::{DiskDeltaError, apply as apply_delta, write as write_delta};
 
@@ -118,17 +118,18 @@ fn format(path: &Path, size_mib: u32) -> Result<(), DiskError> {
         .output()
         .map_err(io_error("run `mke2fs` on", path))?;
     if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        let said = said
-            .lines()
-            .rev()
-            .find(|line| !line.trim().is_empty())
-            .unwrap_or("nothing");
         return Err(DiskError::Mke2fs {
-            said: said.trim().to_owned(),
+            said: last_line(&output.stderr).unwrap_or_else(|| "nothing".to_owned()),
         });
     }
     file.sync_all().map_err(io_error("sync", path))
+}
+
+/// The last line of some output that says something.
+pub(crate) fn last_line(output: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(output);
+    let line = text.lines().rev().find(|line| !line.trim().is_empty())?;
+    Some(line.trim().to_owned())
 }
 
 /// `mke2fs` lives in `/sbin`, which is on few users' `PATH`.

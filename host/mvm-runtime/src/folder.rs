@@ -97,8 +97,7 @@ impl LockedFolder {
             .open(&unnamed);
         let file = open.map_err(FolderError::new("create", &unnamed))?;
         file.lock().map_err(FolderError::new("lock", &unnamed))?;
-        fs::rename(&unnamed, path.join(LOCK_NAME))
-            .map_err(FolderError::new("rename", &unnamed))?;
+        fs::rename(&unnamed, path.join(LOCK_NAME)).map_err(FolderError::new("rename", &unnamed))?;
         Ok(Self {
             path,
             lock: Some(FolderLock(file)),
@@ -118,7 +117,9 @@ impl LockedFolder {
 
     /// Lets the folder stay, and gives its lock.
     pub(crate) fn keep(mut self) -> FolderLock {
-        self.lock.take().expect("taken only here, where the folder is consumed")
+        self.lock
+            .take()
+            .expect("taken only here, where the folder is consumed")
     }
 }
 
@@ -160,6 +161,10 @@ mod tests {
         let mut folder = LockedFolder::create(root.path(), "two").unwrap();
         folder.rename(&root.path().join("three")).unwrap();
         drop(folder.keep());
-        assert!(FolderLock::try_take(&root.path().join("three")).unwrap().is_some());
+        assert!(
+            FolderLock::try_take(&root.path().join("three"))
+                .unwrap()
+                .is_some()
+        );
     }
 }

@@ -4,17 +4,14 @@
 //! empty disk), then starts the supervisor, which looks at the host, and waits for its word.
 
 use std::{
-    collections::BTreeMap,
-    fmt, io,
-    os::fd::OwnedFd,
-    path::PathBuf,
-    process::Stdio,
-    time::{Duration, SystemTime},
+    collections::BTreeMap, fmt, io, os::fd::OwnedFd, path::PathBuf, process::Stdio, time::Duration,
 };
 
 use mvm_contract::{Coded, ErrorCode, SandboxId, SandboxSpec, SpecError};
-use mvm_image::{Image, ImageConfig, ImageSource, MaterializeOptions, Progress};
-use rustix::rand::{GetRandomFlags, getrandom};
+use mvm_image::{
+    Image, ImageConfig, ImageSource, MaterializeOptions, Progress, boot::BootArtifacts,
+};
+use mvm_vmm::{DetectError, Host};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines},
     net::{
@@ -27,10 +24,20 @@ use crate::{
     Runtime,
     command::CommandDefaults,
     disk::{self, DiskError},
-    lease::{DETACH, LaunchFailure, LaunchNews, LaunchRequest},
-    record::SandboxRecord,
+    lease::{
+        DETACH, KernelFiles, LaunchFailure, LaunchNews, LaunchRequest, Order, Origin, Phase,
+        Stopwatch, TemplateRequest,
+    },
+    pool::{self, PoolError},
+    random,
+    record::{SandboxRecord, now_ms},
     registry::{self, RegistryError},
+    snapshot::SnapshotError,
+    template::{self, TemplateShape},
 };
+
+/// The environment variable that makes every sandbox boot when it is `off`.
+pub const MVM_TEMPLATES: &str = "MVM_TEMPLATES";
 
 /// The creator's end of the lease: while it is open, the sandbox lives; when it closes, by the
 /// creator's death or will, the sandbox is destroyed.
@@ -88,6 +95,15 @@ pub enum CreateError {
     /// The supervisor died before the sandbox ran.
     #[error("the sandbox's supervisor ended before the sandbox ran")]
     SupervisorDied,
+    /// This host cannot run a microVM.
+    #[error("this host cannot run a microVM")]
+    Host(#[from] DetectError),
+    /// The settings of the image's pool cannot be read.
+    #[error(transparent)]
+    Pool(#[from] PoolError),
+    /// The snapshot cannot be used.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
     /// The supervisor said why not.
     #[error(transparent)]
     Launch(#[from] LaunchError),
@@ -107,6 +123,9 @@ impl Coded for CreateError {
             Self::Registry(error) => error.code(),
             Self::Random(_) => ErrorCode::SandboxUnavailable,
             Self::Lease(_) | Self::SupervisorDied => ErrorCode::TransportError,
+            Self::Host(_) => ErrorCode::BackendUnsupported,
+            Self::Pool(error) => error.code(),
+            Self::Snapshot(error) => error.code(),
             Self::Launch(error) => error.failure.code,
         }
     }
@@ -125,6 +144,9 @@ impl Coded for CreateError {
                 "install `mvmctl` on the `PATH`, or name it with `{}`",
                 crate::SUPERVISOR_VARIABLE
             )),
+            Self::Host(error) => error.hint(),
+            Self::Pool(error) => error.hint(),
+            Self::Snapshot(error) => error.hint(),
             Self::Launch(error) => error.failure.hint.clone(),
             Self::Random(_) | Self::Lease(_) | Self::SupervisorDied => None,
         }
@@ -206,57 +228,153 @@ impl std::error::Error for Cause {
     }
 }
 
-/// Creates a sandbox and waits until its agent answers.
+/// A sandbox whose agent answers.
+pub(crate) struct Launched {
+    pub(crate) record: SandboxRecord,
+    pub(crate) lease: LeaseHolder,
+    pub(crate) phases: Vec<Phase>,
+}
+
+/// Creates a sandbox and waits until its agent answers: a spare is claimed, or one is forked from
+/// the template of its shape, which is made first where there is none.
 pub(crate) async fn launch(
     runtime: &Runtime,
     spec: &SandboxSpec,
     progress: &(dyn Progress + Sync),
-) -> Result<(SandboxRecord, LeaseHolder), CreateError> {
+) -> Result<Launched, CreateError> {
+    let mut watch = Stopwatch::start();
     spec.validate()?;
     if let Some(name) = &spec.name {
         registry::check_name_free(&runtime.home, name)?;
     }
-    let request = prepare(runtime, spec, progress)?;
+    disk::check_free(&runtime.home)?;
+    let boot = boot_artifacts(runtime)?;
+    let image = materialize(runtime, &spec.image, progress)?;
+    let pool = pool::load(&runtime.home, &spec.image, &spec.resources)?;
+    let host = Host::detect(&runtime.home.cache(), None)?;
+    let shape = TemplateShape::of(&host, &image, &boot, &spec.resources);
+    let key = shape.key();
+    let mut request = LaunchRequest {
+        home: runtime.home.root().to_owned(),
+        id: SandboxId::from_random(random::bits().map_err(CreateError::Random)?),
+        spec: spec.clone(),
+        created_at_ms: now_ms(),
+        image_path: image.path,
+        image_digest: image.digest.to_string(),
+        defaults: defaults(spec, image.config),
+        origin: Origin::Template { key: key.clone() },
+        pool,
+    };
+    watch.lap("resolve");
+    if let Some(reason) = runtime.why_boot() {
+        let kernel = kernel_files(runtime, &boot, spec)?;
+        request.origin = Origin::Boot {
+            kernel,
+            boot_console: runtime.boot_console,
+            reason,
+        };
+        return start(runtime, request, watch, progress).await;
+    }
+    if request.pool.size > 0
+        && let Some((record, lease, phases)) = pool::claim(&runtime.home, &key, &request).await
+    {
+        return Ok(launched(watch, record, lease, phases, "claim a spare"));
+    }
+    if template::find(&runtime.home, &shape).is_none() {
+        let kernel = kernel_files(runtime, &boot, spec)?;
+        make_template(runtime, &spec.image, shape, kernel, progress).await?;
+        watch.lap("make the template");
+    }
+    start(runtime, request, watch, progress).await
+}
+
+/// Starts a sandbox of its own process.
+pub(crate) async fn start(
+    runtime: &Runtime,
+    request: LaunchRequest,
+    watch: Stopwatch,
+    progress: &(dyn Progress + Sync),
+) -> Result<Launched, CreateError> {
     progress.stage("starting the microVM", None);
-    let mut lease = start_supervisor(runtime, &request).await?;
+    let mut lease = start_supervisor(runtime, &Order::Sandbox(Box::new(request))).await?;
     let news = lease.next_news().await?;
     progress.finish();
     match news {
-        LaunchNews::Ready(record) => Ok((*record, lease)),
+        LaunchNews::Ready { record, phases } => Ok(launched(
+            watch,
+            *record,
+            lease,
+            phases,
+            "start a supervisor",
+        )),
         LaunchNews::Failed(failure) => Err(LaunchError::from(failure).into()),
-        LaunchNews::Detached => Err(CreateError::SupervisorDied),
+        LaunchNews::Detached | LaunchNews::Template => Err(CreateError::SupervisorDied),
     }
 }
 
-/// Resolves everything the supervisor needs.
-fn prepare(
+/// Puts the supervisor's phases after the creator's; what the supervisor does not account for is
+/// the phase in which they overlap.
+fn launched(
+    mut watch: Stopwatch,
+    record: SandboxRecord,
+    lease: LeaseHolder,
+    theirs: Vec<Phase>,
+    overlap: &str,
+) -> Launched {
+    watch.lap(overlap);
+    let mut phases = watch.phases();
+    let accounted: f64 = theirs.iter().map(|phase| phase.milliseconds).sum();
+    if let Some(last) = phases.last_mut() {
+        last.milliseconds = (last.milliseconds - accounted).max(0.0);
+    }
+    phases.extend(theirs);
+    Launched {
+        record,
+        lease,
+        phases,
+    }
+}
+
+/// Makes a template, or waits for another process that does.
+pub(crate) async fn make_template(
     runtime: &Runtime,
-    spec: &SandboxSpec,
+    image: &str,
+    shape: TemplateShape,
+    kernel: KernelFiles,
     progress: &(dyn Progress + Sync),
-) -> Result<LaunchRequest, CreateError> {
-    disk::check_free(&runtime.home)?;
+) -> Result<(), CreateError> {
+    progress.stage("making a template of the image (once)", None);
+    let request = TemplateRequest {
+        home: runtime.home.root().to_owned(),
+        image: image.to_owned(),
+        shape,
+        kernel,
+    };
+    let mut lease = start_supervisor(runtime, &Order::Template(Box::new(request))).await?;
+    let news = lease.next_news().await?;
+    progress.finish();
+    match news {
+        LaunchNews::Template => Ok(()),
+        LaunchNews::Failed(failure) => Err(LaunchError::from(failure).into()),
+        LaunchNews::Ready { .. } | LaunchNews::Detached => Err(CreateError::SupervisorDied),
+    }
+}
+
+pub(crate) fn boot_artifacts(runtime: &Runtime) -> Result<BootArtifacts, CreateError> {
     let path = runtime.home.boot();
     let boot = mvm_image::boot::current(&path).map_err(CreateError::BootArtifacts)?;
-    let boot = boot.ok_or(CreateError::NotSetUp { path })?;
-    let image = materialize(runtime, &spec.image, progress)?;
-    let empty_disk = disk::empty(&runtime.home, spec.resources.disk_mib)?;
-    let mut random = [0; 16];
-    getrandom(&mut random, GetRandomFlags::empty())
-        .map_err(|error| CreateError::Random(error.into()))?;
-    Ok(LaunchRequest {
-        home: runtime.home.root().to_owned(),
-        id: SandboxId::from_random(u128::from_ne_bytes(random)),
-        spec: spec.clone(),
-        created_at_ms: SystemTime::now()
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .map_or(0, crate::command::milliseconds),
-        image_path: image.path,
-        image_digest: image.digest.to_string(),
-        kernel: boot.kernel,
-        initramfs: boot.initramfs,
-        empty_disk,
-        defaults: defaults(spec, image.config),
-        boot_console: runtime.boot_console,
+    boot.ok_or(CreateError::NotSetUp { path })
+}
+
+pub(crate) fn kernel_files(
+    runtime: &Runtime,
+    boot: &BootArtifacts,
+    spec: &SandboxSpec,
+) -> Result<KernelFiles, CreateError> {
+    Ok(KernelFiles {
+        kernel: boot.kernel.clone(),
+        initramfs: boot.initramfs.clone(),
+        empty_disk: disk::empty(&runtime.home, spec.resources.disk_mib)?,
     })
 }
 
@@ -297,9 +415,9 @@ fn defaults(spec: &SandboxSpec, image: ImageConfig) -> CommandDefaults {
     }
 }
 
-async fn start_supervisor(
+pub(crate) async fn start_supervisor(
     runtime: &Runtime,
-    request: &LaunchRequest,
+    order: &Order,
 ) -> Result<LeaseHolder, CreateError> {
     let failed = |source| CreateError::Supervisor {
         program: runtime.supervisor.program.clone(),
@@ -321,12 +439,8 @@ async fn start_supervisor(
     });
     ours.set_nonblocking(true).map_err(CreateError::Lease)?;
     let stream = UnixStream::from_std(ours).map_err(CreateError::Lease)?;
-    let (read, words) = stream.into_split();
-    let mut lease = LeaseHolder {
-        news: BufReader::new(read).lines(),
-        words,
-    };
-    let mut line = serde_json::to_vec(request).map_err(|error| CreateError::Lease(error.into()))?;
+    let mut lease = LeaseHolder::over(stream);
+    let mut line = serde_json::to_vec(order).map_err(|error| CreateError::Lease(error.into()))?;
     line.push(b'\n');
     lease
         .words
@@ -337,7 +451,15 @@ async fn start_supervisor(
 }
 
 impl LeaseHolder {
-    async fn next_news(&mut self) -> Result<LaunchNews, CreateError> {
+    pub(crate) fn over(stream: UnixStream) -> Self {
+        let (read, words) = stream.into_split();
+        Self {
+            news: BufReader::new(read).lines(),
+            words,
+        }
+    }
+
+    pub(crate) async fn next_news(&mut self) -> Result<LaunchNews, CreateError> {
         let line = self.news.next_line().await.map_err(CreateError::Lease)?;
         let line = line.ok_or(CreateError::SupervisorDied)?;
         serde_json::from_str(&line).map_err(|error| CreateError::Lease(error.into()))
@@ -353,7 +475,7 @@ impl LeaseHolder {
         match self.next_news().await? {
             LaunchNews::Detached => Ok(()),
             LaunchNews::Failed(failure) => Err(LaunchError::from(failure).into()),
-            LaunchNews::Ready(_) => Err(CreateError::SupervisorDied),
+            LaunchNews::Ready { .. } | LaunchNews::Template => Err(CreateError::SupervisorDied),
         }
     }
 

@@ -4,9 +4,9 @@
 //! supervisor process ([`supervise`]) that owns its microVM and holds the lock that makes it
 //! live; whoever uses a sandbox ([`Sandbox`]) talks to its supervisor over a Unix socket.
 //!
-//! The main path: [`Runtime::create`] → `launch` (resolve, start a supervisor) →
-//! `supervisor::creation` (folder, disk, microVM, agent) → [`Sandbox::start`] → `client`
-//! (one stream of `mvm-wire` per operation).
+//! The main path: [`Runtime::create`] → `launch` (resolve; claim a spare, or start a supervisor) →
+//! `supervisor::creation` (fork the image's template, give it its identity) → [`Sandbox::start`] →
+//! `client` (one stream of `mvm-wire` per operation).
 
 #![forbid(unsafe_code)]
 
@@ -16,16 +16,25 @@ mod control;
 mod disk;
 pub mod doctor;
 mod durable;
+mod fault;
+mod folder;
 mod home;
 mod launch;
 mod lease;
+mod lifecycle;
 mod logs;
+mod machine_facts;
+mod pool;
+mod random;
 mod record;
 mod registry;
 mod sandbox;
 pub mod setup;
+mod snapshot;
 mod socket;
+mod sparse_file;
 mod supervisor;
+mod template;
 
 use std::path::PathBuf;
 
@@ -38,15 +47,21 @@ pub use client::{
 };
 pub use command::{Command, CommandDefaults, DEFAULT_GRACE};
 pub use disk::DiskError;
+pub use folder::FolderError;
 pub use home::{Home, HomeError, MVM_HOME};
-pub use launch::{CreateError, LaunchError};
-pub use lease::causes;
+pub use launch::{CreateError, LaunchError, MVM_TEMPLATES};
+pub use lease::{Phase, causes};
+pub use lifecycle::{LifecycleError, RestoreOptions, SnapshotOptions};
 pub use logs::{LogReader, LogSource};
 pub use mvm_image::Progress;
-pub use record::{Ownership, RecordError, SandboxRecord};
+pub use pool::{DEFAULT_IDLE_SECONDS, MVM_SPARES, PoolError, PoolRecord};
+pub use record::{Ownership, RecordError, SandboxRecord, StartOrigin};
 pub use registry::{RegistryError, UnreadableSandbox};
 pub use sandbox::{CommandResult, DEFAULT_OUTPUT_LIMIT, EndError, Ended, Sandbox};
+pub use snapshot::{HostKeyError, SnapshotError, SnapshotRecord};
+pub use sparse_file::SparseFileError;
 pub use supervisor::supervise;
+pub use template::{TemplateError, TemplateOrder, TemplateRecord};
 
 /// The environment variable that names the program whose `supervise` subcommand is a supervisor.
 pub const SUPERVISOR_VARIABLE: &str = "MVM_SUPERVISOR";
@@ -117,8 +132,17 @@ impl Runtime {
         spec: &SandboxSpec,
         progress: &(dyn Progress + Sync),
     ) -> Result<Sandbox, CreateError> {
-        let (record, lease) = launch::launch(self, spec, progress).await?;
-        Ok(Sandbox::leased(self.clone(), record, lease))
+        let launched = launch::launch(self, spec, progress).await?;
+        Ok(Sandbox::launched(self.clone(), launched))
+    }
+
+    /// Why a sandbox is to boot instead of being forked; nothing when it is forked.
+    fn why_boot(&self) -> Option<String> {
+        if self.boot_console {
+            return Some("its boot messages are kept".to_owned());
+        }
+        let off = std::env::var_os(MVM_TEMPLATES).is_some_and(|value| value == "off");
+        off.then(|| format!("`{MVM_TEMPLATES}` is `off`"))
     }
 
     /// The sandbox of a name or identifier. Its owner and end stay what they are.

@@ -243,9 +243,8 @@ pub(crate) fn remove_folder(
     _lock: &FolderLock,
 ) -> Result<(), RegistryError> {
     release_name(home, id)?;
-    discard(home, &home.sandbox(id)).map_err(|FolderError { path, source, .. }| {
-        RegistryError::Remove { path, source }
-    })
+    discard(home, &home.sandbox(id))
+        .map_err(|FolderError { path, source, .. }| RegistryError::Remove { path, source })
 }
 
 /// Removes what dead processes left in `staging/` and `spares/`.

@@ -22,7 +22,8 @@ use crate::{
     command::{Command, milliseconds},
     control::{ControlOperation, Destroy, Stop},
     home::Home,
-    launch::{CreateError, LeaseHolder},
+    launch::{CreateError, Launched, LeaseHolder},
+    lease::Phase,
     record::SandboxRecord,
     registry::{self, RegistryError},
 };
@@ -41,6 +42,7 @@ pub struct Sandbox {
     runtime: Runtime,
     record: SandboxRecord,
     lease: Option<LeaseHolder>,
+    phases: Vec<Phase>,
 }
 
 /// A command that has ended, with what it wrote.
@@ -118,11 +120,12 @@ impl mvm_contract::Coded for EndError {
 }
 
 impl Sandbox {
-    pub(crate) fn leased(runtime: Runtime, record: SandboxRecord, lease: LeaseHolder) -> Self {
+    pub(crate) fn launched(runtime: Runtime, launched: Launched) -> Self {
         Self {
             runtime,
-            record,
-            lease: Some(lease),
+            record: launched.record,
+            lease: Some(launched.lease),
+            phases: launched.phases,
         }
     }
 
@@ -131,7 +134,18 @@ impl Sandbox {
             runtime,
             record,
             lease: None,
+            phases: Vec::new(),
         }
+    }
+
+    /// What its start consisted of, in order; empty when this process did not create it.
+    #[must_use]
+    pub fn start_phases(&self) -> &[Phase] {
+        &self.phases
+    }
+
+    pub(crate) fn runtime(&self) -> &Runtime {
+        &self.runtime
     }
 
     /// Its identifier.

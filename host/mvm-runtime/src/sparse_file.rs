@@ -109,7 +109,10 @@ pub(crate) fn digest(file: &File) -> io::Result<Digest> {
                 .min(BUFFER_BYTES);
             let part = &mut buffer[..wanted];
             file.read_exact_at(part, position)?;
-            for (block, number) in part.chunks(BLOCK_BYTES).zip(position / BLOCK_BYTES as u64..) {
+            for (block, number) in part
+                .chunks(BLOCK_BYTES)
+                .zip(position / BLOCK_BYTES as u64..)
+            {
                 if block.iter().any(|byte| *byte != 0) {
                     hash.update(number.to_le_bytes());
                     hash.update(block);

@@ -2,51 +2,59 @@
 //! nothing of it is left.
 //!
 //! ```text
-//! LaunchRequest ── create ──> Running ──┬── stop ─────────────> stopped   (folder kept)
-//!                    │                  ├── machine ends ─────> failed    (folder kept)
-//!                    │                  └── destroy, TTL ─────> gone      (folder removed)
-//!                    └── fails ──> gone, the reason told on the lease
+//! Order::Sandbox ── create ─┐             ┌── pause <──> resume
+//! Order::Spare ──── claim ──┼─> Running ──┼── cool ─────────────> cold      (folder kept)
+//! Order::Wake ───── wake ───┘             ├── stop ─────────────> stopped   (folder kept)
+//!                    │                    ├── machine ends ─────> failed    (folder kept)
+//!                    │                    └── destroy, TTL ─────> gone      (folder removed)
+//!                    └── fails ──> gone (cold as before), the reason told on the lease
+//! Order::Template ── a process that makes one, and ends
 //! ```
 //!
 //! While the sandbox is leased, the end of the lease destroys it from any state. The process is
 //! single-threaded: the kernel ties QEMU's life to the *thread* that started it
 //! (`PR_SET_PDEATHSIG`), so that thread must be the process.
 
+mod capture;
 mod creation;
 mod door;
 mod guest;
 mod guest_log;
+mod life;
+mod spare;
+mod start;
+mod template_maker;
+mod warm_up;
 
-pub(crate) use creation::{GUEST_LOG, MACHINE_LOG};
+pub(crate) use start::{GUEST_LOG, MACHINE_LOG};
 
 use std::{os::fd::AsFd as _, process::ExitCode, time::Duration};
 
-use mvm_contract::{Coded as _, LifecycleState};
-use mvm_vmm::{ControlError, Machine, MachineExit, Shutdown};
+use mvm_vmm::{ControlError, Machine, MachineExit, Port, Shutdown};
+use serde::de::DeserializeOwned;
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines},
     net::{
         UnixStream,
         unix::{OwnedReadHalf, OwnedWriteHalf},
     },
-    signal::unix::{SignalKind, signal},
     sync::{mpsc, oneshot},
     task::LocalSet,
 };
 
 use crate::{
+    control,
+    folder::FolderLock,
     home::Home,
-    lease::{DETACH, LaunchFailure, LaunchNews, LaunchRequest, causes},
-    record::{Ownership, SandboxRecord},
-    registry::{self, FolderLock, RegistryError},
+    lease::{DETACH, LaunchFailure, LaunchNews, Order, Stopwatch, causes},
+    machine_facts::MachineFacts,
+    pool::PoolSettings,
+    record::SandboxRecord,
+    template::{self, Template},
 };
 use creation::CreationError;
 use guest::Guest;
 
-/// How long a guest's processes have when the supervisor itself is told to end.
-const TERMINATION_GRACE: Duration = Duration::from_secs(2);
-/// Beyond the grace, how long a guest may take to sync and power off before it is killed.
-const SHUTDOWN_MARGIN: Duration = Duration::from_secs(10);
 /// The longest launch request, bytes.
 const MAX_REQUEST_BYTES: u64 = 4 * 1024 * 1024;
 
@@ -68,10 +76,10 @@ pub fn supervise() -> ExitCode {
         let lease = std::os::unix::net::UnixStream::from(lease);
         lease.set_nonblocking(true)?;
         let mut lease = Lease::new(UnixStream::from_std(lease)?);
-        let Some(request) = lease.request().await? else {
+        let Some(order) = lease.read().await? else {
             return Ok(());
         };
-        serve(request, lease).await;
+        serve(order, lease).await;
         std::io::Result::Ok(())
     });
     match outcome {
@@ -96,7 +104,8 @@ impl Lease {
         }
     }
 
-    async fn request(&mut self) -> std::io::Result<Option<LaunchRequest>> {
+    /// Reads a line of JSON; nothing when the creator is gone.
+    async fn read<T: DeserializeOwned>(&mut self) -> std::io::Result<Option<T>> {
         match self.lines.next_line().await? {
             Some(line) => Ok(Some(serde_json::from_str(&line)?)),
             None => Ok(None),
@@ -123,14 +132,30 @@ impl Lease {
     }
 }
 
-/// What clients and the clock ask of the supervisor.
+/// How a demand ended.
+type Outcome = Result<(), LaunchFailure>;
+
+/// What clients ask of the supervisor.
 enum Demand {
     Stop {
         grace: Duration,
-        done: oneshot::Sender<()>,
+        done: oneshot::Sender<Outcome>,
     },
     Destroy {
-        done: oneshot::Sender<Result<(), RegistryError>>,
+        done: oneshot::Sender<Outcome>,
+    },
+    Pause {
+        done: oneshot::Sender<Outcome>,
+    },
+    Resume {
+        done: oneshot::Sender<Outcome>,
+    },
+    Cool {
+        done: oneshot::Sender<Outcome>,
+    },
+    Snapshot {
+        order: control::Snapshot,
+        done: oneshot::Sender<Outcome>,
     },
 }
 
@@ -138,202 +163,98 @@ enum Demand {
 struct Running {
     home: Home,
     record: SandboxRecord,
-    lock: FolderLock,
+    facts: MachineFacts,
     machine: Machine,
     guest: Guest,
+    port: Port,
+    /// What its memory and disk are changes of.
+    template: Option<Template>,
+    /// What to do about spares.
+    pool: Option<PoolSettings>,
+    // Last: the folder is locked for as long as anything of the sandbox is there.
+    lock: FolderLock,
 }
 
-async fn serve(request: LaunchRequest, mut lease: Lease) {
-    let ttl = request.spec.ttl_seconds.map(Duration::from_secs);
-    let creation = creation::create(request);
-    let created = tokio::select! {
-        created = creation => created,
-        // Nobody waits for the sandbox any more; what was made of it goes with the future.
-        _ = lease.ended() => return,
+async fn serve(order: Order, mut lease: Lease) {
+    let mut watch = Stopwatch::start();
+    let made = match order {
+        Order::Sandbox(request) => {
+            let making = creation::create(*request, &mut watch);
+            tokio::select! {
+                made = making => made,
+                // Nobody waits for the sandbox any more; what was made of it goes with the future.
+                _ = lease.ended() => return,
+            }
+        }
+        Order::Wake(request) => {
+            let waking = creation::wake(request, &mut watch);
+            tokio::select! {
+                made = waking => made,
+                _ = lease.ended() => return,
+            }
+        }
+        Order::Spare(request) => match spare::serve(request).await {
+            Ok(Some(claimed)) => {
+                lease = claimed.lease;
+                watch = claimed.watch;
+                Ok(claimed.running)
+            }
+            Ok(None) | Err(_) => return,
+        },
+        Order::Template(request) => return make_template(*request, lease).await,
     };
-    let mut sandbox = match created {
-        Ok(running) => running,
-        Err(error) => return lease.tell(&LaunchNews::Failed(failure(&error))).await,
-    };
+    match made {
+        Ok(running) => serve_sandbox(running, lease, watch).await,
+        Err(error) => {
+            lease
+                .tell(&LaunchNews::Failed(LaunchFailure::of(&error)))
+                .await
+        }
+    }
+}
+
+async fn serve_sandbox(mut sandbox: Running, mut lease: Lease, mut watch: Stopwatch) {
     let (demand, mut demands) = mpsc::channel(16);
-    let door = match door::open(
-        &sandbox.home.sandbox(&sandbox.record.id),
-        &sandbox.guest,
-        demand,
-    ) {
+    let folder = sandbox.home.sandbox(&sandbox.record.id);
+    let door = match door::open(&folder, &sandbox.guest, demand) {
         Ok(door) => door,
         Err(error) => {
             let error = CreationError::Door { source: error };
             sandbox.remove().await.ok();
-            return lease.tell(&LaunchNews::Failed(failure(&error))).await;
+            return lease
+                .tell(&LaunchNews::Failed(LaunchFailure::of(&error)))
+                .await;
         }
     };
-    lease
-        .tell(&LaunchNews::Ready(Box::new(sandbox.record.clone())))
-        .await;
-    sandbox.live(&mut lease, &mut demands, ttl).await;
+    watch.lap("open door");
+    let news = LaunchNews::Ready {
+        record: Box::new(sandbox.record.clone()),
+        phases: watch.phases(),
+    };
+    lease.tell(&news).await;
+    sandbox.live(&mut lease, &mut demands, &door).await;
     door.close().await;
 }
 
-fn failure(error: &CreationError) -> LaunchFailure {
-    LaunchFailure {
-        code: error.code(),
-        causes: causes(error),
-        hint: error.hint(),
-    }
-}
-
-/// Why a sandbox stopped running.
-enum End {
-    Stop(oneshot::Sender<()>),
-    Terminated,
-    Destroy(Option<oneshot::Sender<Result<(), RegistryError>>>),
-    Machine(String),
-}
-
-impl Running {
-    async fn live(
-        mut self,
-        lease: &mut Lease,
-        demands: &mut mpsc::Receiver<Demand>,
-        ttl: Option<Duration>,
-    ) {
-        let end = self.until_end(lease, demands, ttl).await;
-        match end {
-            End::Destroy(done) => {
-                let removed = self.remove().await;
-                if let Some(done) = done {
-                    let _ = done.send(removed);
-                }
-                return;
-            }
-            End::Stop(done) => {
-                self.set_state(LifecycleState::Stopped, None);
-                let _ = done.send(());
-            }
-            End::Terminated => self.set_state(LifecycleState::Stopped, None),
-            End::Machine(reason) => self.set_state(LifecycleState::Failed, Some(reason)),
+/// Makes a template under the lock of its key, unless another process has made it meanwhile.
+async fn make_template(request: crate::lease::TemplateRequest, mut lease: Lease) {
+    let making = async {
+        let home = Home::open(&request.home)?;
+        let lock = template::lock(&home, &request.shape.key())?;
+        if template::find(&home, &request.shape).is_none() {
+            template_maker::make(request, &lock).await?;
         }
-        if self.record.ownership == Ownership::Leased {
-            self.wait_for_owner(lease, demands).await;
-        }
-    }
-
-    /// Serves until the microVM has ended or must be removed.
-    async fn until_end(
-        &mut self,
-        lease: &mut Lease,
-        demands: &mut mpsc::Receiver<Demand>,
-        ttl: Option<Duration>,
-    ) -> End {
-        let expiry = async {
-            match ttl {
-                Some(ttl) => tokio::time::sleep(ttl).await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::pin!(expiry);
-        let mut terminate = signal(SignalKind::terminate()).ok();
-        loop {
-            let leased = self.record.ownership == Ownership::Leased;
-            tokio::select! {
-                detached = lease.ended(), if leased => {
-                    if !detached {
-                        return End::Destroy(None);
-                    }
-                    self.record.ownership = Ownership::Detached;
-                    let written = self.record.write(&self.home.sandbox(&self.record.id));
-                    if let Err(error) = written {
-                        // Unrecorded, the sandbox would be removed as leased: say so instead.
-                        let failure = LaunchFailure {
-                            code: mvm_contract::ErrorCode::SandboxUnavailable,
-                            causes: causes(&error),
-                            hint: None,
-                        };
-                        lease.tell(&LaunchNews::Failed(failure)).await;
-                        return End::Destroy(None);
-                    }
-                    lease.tell(&LaunchNews::Detached).await;
-                }
-                () = &mut expiry => return End::Destroy(None),
-                Some(()) = async { terminate.as_mut()?.recv().await } => {
-                    self.end_guest(TERMINATION_GRACE).await;
-                    return End::Terminated;
-                }
-                Some(demand) = demands.recv() => match demand {
-                    Demand::Stop { grace, done } => {
-                        self.end_guest(grace).await;
-                        return End::Stop(done);
-                    }
-                    Demand::Destroy { done } => return End::Destroy(Some(done)),
-                },
-                exit = self.machine.wait() => {
-                    return End::Machine(format!("its microVM ended unexpectedly: {}", told(&exit)));
-                }
-                () = self.guest.ended() => {
-                    // A guest that goes down ends its machine next; one that only broke the
-                    // protocol is not served any further.
-                    let exit = tokio::time::timeout(Duration::from_secs(5), self.machine.wait());
-                    let reason = match exit.await {
-                        Ok(exit) => format!("its microVM ended unexpectedly: {}", told(&exit)),
-                        Err(_) => "its agent broke the connection".to_owned(),
-                    };
-                    let _ = self.machine.kill().await;
-                    return End::Machine(reason);
-                }
-            }
-        }
-    }
-
-    /// A leased sandbox that has ended keeps its folder until its owner lets go.
-    async fn wait_for_owner(mut self, lease: &mut Lease, demands: &mut mpsc::Receiver<Demand>) {
-        loop {
-            tokio::select! {
-                detached = lease.ended() => {
-                    if !detached {
-                        let _ = self.remove().await;
-                        return;
-                    }
-                    self.record.ownership = Ownership::Detached;
-                    let _ = self.record.write(&self.home.sandbox(&self.record.id));
-                    lease.tell(&LaunchNews::Detached).await;
-                    return;
-                }
-                Some(demand) = demands.recv() => match demand {
-                    Demand::Stop { done, .. } => drop(done.send(())),
-                    Demand::Destroy { done } => {
-                        let _ = done.send(self.remove().await);
-                        return;
-                    }
-                }
-            }
-        }
-    }
-
-    /// Ends the guest in order, or by force when it does not end in time.
-    async fn end_guest(&mut self, grace: Duration) {
-        let ended = async {
-            self.guest.shut_down(grace).await;
-            let _ = self.machine.wait().await;
-        };
-        let _ = tokio::time::timeout(grace + SHUTDOWN_MARGIN, ended).await;
-        let _ = self.machine.kill().await;
-    }
-
-    /// Ends the guest at once and removes all the sandbox had.
-    async fn remove(&mut self) -> Result<(), RegistryError> {
-        // One that cannot be killed is killed by the kernel when this process ends.
-        let _ = self.machine.kill().await;
-        registry::remove_folder(&self.home, &self.record.id, &self.lock)
-    }
-
-    fn set_state(&mut self, state: LifecycleState, reason: Option<String>) {
-        self.record.state = state;
-        self.record.reason = reason;
-        // A record that cannot be written stays `running` without a lock holder, which every
-        // reader turns into `failed`.
-        let _ = self.record.write(&self.home.sandbox(&self.record.id));
-    }
+        Ok::<_, template_maker::MakeTemplateError>(())
+    };
+    let made = tokio::select! {
+        made = making => made,
+        _ = lease.ended() => return,
+    };
+    let news = match made {
+        Ok(()) => LaunchNews::Template,
+        Err(error) => LaunchNews::Failed(LaunchFailure::of(&error)),
+    };
+    lease.tell(&news).await;
 }
 
 /// How a machine ended, in words.

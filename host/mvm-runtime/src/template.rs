@@ -8,15 +8,17 @@
 mod manifest;
 mod registry;
 mod shape;
+mod upkeep;
 
 use std::{io, path::PathBuf};
 
 use mvm_contract::{Coded, ErrorCode};
 use serde::Serialize;
 
-pub(crate) use manifest::{DISK, MEMORY, SealedFile, Template, TemplateManifest};
+pub(crate) use manifest::{DISK, MEMORY, STATE, Template, TemplateManifest};
 pub(crate) use registry::{TemplateLock, find, list, load, lock, publish, remove};
 pub(crate) use shape::TemplateShape;
+pub use upkeep::TemplateOrder;
 
 /// A template, for people.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -106,11 +108,11 @@ impl Coded for TemplateError {
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::NotFound { .. } => Some("see what there is with `mvmctl template list`".to_owned()),
-            Self::Needed { .. } => Some("remove those first, or use `--force`".to_owned()),
-            Self::Damaged { .. } => {
-                Some("the next `mvmctl create` makes it anew".to_owned())
+            Self::NotFound { .. } => {
+                Some("see what there is with `mvmctl template list`".to_owned())
             }
+            Self::Needed { .. } => Some("remove those first, or use `--force`".to_owned()),
+            Self::Damaged { .. } => Some("the next `mvmctl create` makes it anew".to_owned()),
             Self::Io { .. } => None,
         }
     }

@@ -96,12 +96,7 @@ fn next_data(
     Ok(Some((start, end)))
 }
 
-fn write_changed(
-    old: &[u8],
-    new: &[u8],
-    first: u64,
-    out: &mut impl Write,
-) -> io::Result<u64> {
+fn write_changed(old: &[u8], new: &[u8], first: u64, out: &mut impl Write) -> io::Result<u64> {
     let size = BLOCK_BYTES as usize;
     let kind = |position: usize| {
         let range = position * size..((position + 1) * size).min(new.len());
@@ -223,7 +218,11 @@ mod tests {
 
     #[test]
     fn a_disk_comes_back_from_its_base_and_the_difference() {
-        let content: &[(u64, &[u8])] = &[(0, b"super block"), (1 << 20, &[7; 9000]), (SIZE - 5, b"last!")];
+        let content: &[(u64, &[u8])] = &[
+            (0, b"super block"),
+            (1 << 20, &[7; 9000]),
+            (SIZE - 5, b"last!"),
+        ];
         let base = disk(content);
         let changed = disk(content);
         changed.write_all_at(b"SUPER", 0).unwrap();
@@ -246,12 +245,21 @@ mod tests {
         let mut delta = Vec::new();
         write(&base, &changed, &mut delta).unwrap();
         for length in (0..delta.len()).step_by(7) {
-            assert!(apply(&mut &delta[..length], &disk(&[])).is_err(), "{length}");
+            assert!(
+                apply(&mut &delta[..length], &disk(&[])).is_err(),
+                "{length}"
+            );
         }
         let smaller = tempfile::tempfile().unwrap();
         smaller.set_len(SIZE / 2).unwrap();
-        assert!(matches!(apply(&mut &delta[..], &smaller), Err(DiskDeltaError::Header)));
+        assert!(matches!(
+            apply(&mut &delta[..], &smaller),
+            Err(DiskDeltaError::Header)
+        ));
         delta[24 + 7] = 0xff;
-        assert!(matches!(apply(&mut &delta[..], &disk(&[])), Err(DiskDeltaError::Run { .. })));
+        assert!(matches!(
+            apply(&mut &delta[..], &disk(&[])),
+            Err(DiskDeltaError::Run { .. })
+        ));
     }
 }

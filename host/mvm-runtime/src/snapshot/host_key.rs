@@ -33,7 +33,11 @@ impl HostKey {
         let path = home.keys().join(FILE_NAME);
         let failed = |doing| {
             let path = path.clone();
-            move |source| HostKeyError { doing, path, source }
+            move |source| HostKeyError {
+                doing,
+                path,
+                source,
+            }
         };
         if !path.exists() {
             let fresh = random::bytes::<KEY_BYTES>().map_err(failed("make"))?;
@@ -63,7 +67,8 @@ impl HostKey {
     }
 
     fn mac(&self, bytes: &[u8]) -> Hmac<Sha256> {
-        let mut mac = Hmac::<Sha256>::new(&self.0.into());
+        let mut mac =
+            Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC takes a key of any length");
         mac.update(bytes);
         mac
     }

@@ -164,7 +164,11 @@ impl Manifest {
             found,
         };
         let code = serde_json::from_slice::<Code>(&read(CODE)?).map_err(|error| {
-            mismatch("code", "a code of this version".to_owned(), error.to_string())
+            mismatch(
+                "code",
+                "a code of this version".to_owned(),
+                error.to_string(),
+            )
         })?;
         if code.host_key != key.name() {
             return Err(mismatch("host", key.name(), code.host_key));
@@ -174,11 +178,19 @@ impl Manifest {
             return Err(mismatch("manifest", expected, code.mac));
         }
         let malformed = |error: serde_json::Error| {
-            mismatch("manifest", "a manifest of this version".to_owned(), error.to_string())
+            mismatch(
+                "manifest",
+                "a manifest of this version".to_owned(),
+                error.to_string(),
+            )
         };
         let Version { version } = serde_json::from_slice(&bytes).map_err(malformed)?;
         if version != VERSION {
-            return Err(mismatch("version", VERSION.to_string(), version.to_string()));
+            return Err(mismatch(
+                "version",
+                VERSION.to_string(),
+                version.to_string(),
+            ));
         }
         serde_json::from_slice(&bytes).map_err(malformed)
     }

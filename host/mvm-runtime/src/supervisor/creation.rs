@@ -1,35 +1,26 @@
-//! Making a sandbox: its folder, its disk, its microVM, its agent's first answer.
+//! Making a sandbox: its folder, its guest, its record.
 
-use std::{
-    fs::{self, File},
-    io,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::io;
 
-use mvm_contract::{Coded, ErrorCode, LifecycleState};
-use mvm_vmm::{BootError, ChannelError, DetectError, Host, JailOptions, Machine, MachineSpec};
+use mvm_contract::{Coded, ErrorCode, SandboxSpec};
+use mvm_vmm::{DetectError, GuestMemory, Host};
 
 use super::{
     Running,
-    guest::{GreetError, Guest},
+    guest::{GreetError, GuestIdentity},
+    start::{GuestStartError, Place, Started, load_template},
 };
 use crate::{
-    disk::{self, DiskError},
+    fault,
+    folder::{FolderError, FolderLock, LockedFolder},
     home::{Home, HomeError},
-    lease::LaunchRequest,
-    record::{RecordError, SandboxRecord},
-    registry::{RegistryError, StagedFolder},
+    lease::{LaunchRequest, Origin, Stopwatch, WakeRequest},
+    machine_facts::MachineFacts,
+    record::{RecordError, SandboxRecord, StartOrigin},
+    registry::{self, RegistryError},
+    snapshot::{self, COLD},
+    template::TemplateError,
 };
-
-/// From QEMU's start to the agent's answer; many times what a loaded host needs.
-const BOOT_TIMEOUT: Duration = Duration::from_secs(90);
-const DISK_NAME: &str = "disk.img";
-/// QEMU's own words.
-pub(crate) const MACHINE_LOG: &str = "machine.log";
-/// The kernel's and the agent's words.
-pub(crate) const GUEST_LOG: &str = "guest.log";
-const CONSOLE_LOG: &str = "console.log";
 
 /// Why a sandbox could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -39,27 +30,23 @@ pub(super) enum CreationError {
     #[error(transparent)]
     Registry(#[from] RegistryError),
     #[error(transparent)]
+    Folder(#[from] FolderError),
+    #[error(transparent)]
     Record(#[from] RecordError),
     #[error("this host cannot run a microVM")]
     Detect(#[from] DetectError),
-    #[error("failed to create the sandbox's disk")]
-    Disk(#[from] DiskError),
-    #[error("failed to create `{}`", path.display())]
-    Log {
-        path: PathBuf,
-        #[source]
-        source: io::Error,
-    },
-    #[error("failed to start the microVM")]
-    Boot(#[from] BootError),
-    #[error("failed to connect to the guest")]
-    Channel(#[from] ChannelError),
-    #[error("the guest did not come up: its microVM ended ({exit}){said}")]
-    Died { exit: String, said: String },
-    #[error("the guest did not answer within {} s", BOOT_TIMEOUT.as_secs())]
-    Silent,
-    #[error("the guest's agent refused the connection")]
-    Greet(#[from] GreetError),
+    #[error(transparent)]
+    Start(#[from] GuestStartError),
+    #[error(transparent)]
+    Template(#[from] TemplateError),
+    #[error(transparent)]
+    Snapshot(#[from] snapshot::SnapshotError),
+    #[error("the spare did not take its identity")]
+    Identity(#[from] GreetError),
+    #[error("the spare could not be let run")]
+    Resume(#[from] mvm_vmm::ControlError),
+    #[error("sandbox `{id}` is in use by another process")]
+    Busy { id: mvm_contract::SandboxId },
     #[error("failed to open the sandbox's control socket")]
     Door {
         #[source]
@@ -72,7 +59,9 @@ impl Coded for CreationError {
         match self {
             Self::Home(error) => error.code(),
             Self::Registry(error) => error.code(),
-            Self::Silent => ErrorCode::Timeout,
+            Self::Start(error) => error.code(),
+            Self::Template(error) => error.code(),
+            Self::Snapshot(error) => error.code(),
             Self::Detect(_) => ErrorCode::BackendUnsupported,
             _ => ErrorCode::SandboxUnavailable,
         }
@@ -82,116 +71,181 @@ impl Coded for CreationError {
         match self {
             Self::Home(error) => error.hint(),
             Self::Registry(error) => error.hint(),
-            Self::Disk(error) => error.hint(),
-            Self::Boot(error) => error.hint(),
+            Self::Start(error) => error.hint(),
+            Self::Template(error) => error.hint(),
+            Self::Snapshot(error) => error.hint(),
             Self::Detect(error) => error.hint(),
-            Self::Died { .. } | Self::Silent => {
-                Some("check the host with `mvmctl doctor`".to_owned())
-            }
             _ => None,
         }
     }
 }
 
-/// Removes a staged folder unless the sandbox came to be.
-struct Discard(Option<PathBuf>);
-
-impl Drop for Discard {
-    fn drop(&mut self) {
-        if let Some(path) = self.0.take() {
-            let _ = fs::remove_dir_all(path);
-        }
+/// The hostname a sandbox's guest gets.
+pub(super) fn hostname(spec: &SandboxSpec, id: &mvm_contract::SandboxId) -> String {
+    match &spec.name {
+        Some(name) => name.to_string(),
+        None => id.to_string(),
     }
 }
 
-pub(super) async fn create(request: LaunchRequest) -> Result<Running, CreationError> {
+/// Makes a sandbox.
+pub(super) async fn create(
+    request: LaunchRequest,
+    watch: &mut Stopwatch,
+) -> Result<Running, CreationError> {
     let home = Home::open(&request.home)?;
     let host = Host::detect(&home.cache(), None)?;
-    let staged = StagedFolder::create(&home, &request.id)?;
-    let mut discard = Discard(Some(staged.path.clone()));
-    let disk = staged.path.join(DISK_NAME);
-    disk::copy_sparse(&request.empty_disk, &disk)?;
-    let log = create_log(&staged.path.join(MACHINE_LOG))?;
-    let boot_console = request.boot_console.then(|| staged.path.join(CONSOLE_LOG));
-    let spec = MachineSpec {
-        kernel: request.kernel,
-        initramfs: request.initramfs,
-        root_image: request.image_path,
-        disk: Some(disk),
-        memory_mib: request.spec.resources.memory_mib,
-        vcpus: request.spec.resources.vcpus,
-        kernel_arguments: Vec::new(),
-        boot_console,
+    let folder = LockedFolder::create(&home.staging(), request.id.as_str())?;
+    fault::point("create.folder");
+    let place = Place {
+        home: &home,
+        host: &host,
+        folder: folder.path(),
+        image: &request.image_path,
+        resources: &request.spec.resources,
     };
-    let jail = JailOptions {
-        directory: staged.path.clone(),
-        ..JailOptions::default()
+    let identity = GuestIdentity::named(hostname(&request.spec, &request.id));
+    watch.lap("prepare host");
+    let (started, origin) = match &request.origin {
+        Origin::Boot {
+            kernel,
+            boot_console,
+            reason,
+        } => {
+            let memory = GuestMemory::Anonymous;
+            let booted = place.boot(kernel, *boot_console, memory, identity, watch);
+            let reason = reason.clone();
+            (booted.await?, StartOrigin::Boot { reason })
+        }
+        Origin::Template { key } => {
+            let template = load_template(&home, key)?;
+            watch.lap("check template");
+            let forked = place.fork(template, identity, watch).await?;
+            (forked, StartOrigin::Template)
+        }
+        Origin::Snapshot { folder } => {
+            let restored = place.restore(folder, identity, watch).await?;
+            let snapshot = snapshot::id_of(&home, folder)?;
+            (restored, StartOrigin::Snapshot { snapshot })
+        }
     };
-    let mut machine = Machine::boot(&host, &spec, &jail, log).await?;
-    let hostname = match &request.spec.name {
-        Some(name) => name.to_string(),
-        None => request.id.to_string(),
-    };
-    let guest_log = create_log(&staged.path.join(GUEST_LOG))?;
-    let guest = greet(&mut machine, hostname, guest_log, &staged.path).await?;
-    let mut record = SandboxRecord::creating(
-        request.id,
-        request.spec,
-        request.created_at_ms,
-        request.image_digest,
+    fault::point("create.started");
+    let pool = request.pool.clone();
+    let Started {
+        machine,
+        guest,
+        port,
+        template,
+    } = started;
+    let record = SandboxRecord::running(
+        request,
+        origin,
+        template.as_ref().map(|template| template.key.clone()),
         host.accelerator().isolation,
         machine.jail_report().clone(),
-        request.defaults,
     );
     // The folder appears only now: a sandbox that can be seen runs.
-    record.state = LifecycleState::Running;
-    record.write(&staged.path)?;
-    let (_, lock) = staged.publish(&home, &record)?;
-    discard.0 = None;
+    record.write(folder.path())?;
+    let lock = registry::publish(&home, folder, &record)?;
+    fault::point("create.published");
+    watch.lap("record");
+    let facts = MachineFacts::of(&host, &record.spec.resources);
     Ok(Running {
         home,
+        facts,
         record,
         lock,
         machine,
         guest,
+        port,
+        template,
+        pool: Some(pool),
     })
 }
 
-async fn greet(
-    machine: &mut Machine,
-    hostname: String,
-    log: File,
-    folder: &Path,
-) -> Result<Guest, CreationError> {
-    let channel = machine.open_channel().await?;
-    let greeting = tokio::time::timeout(BOOT_TIMEOUT, Guest::greet(channel, hostname, log));
-    tokio::select! {
-        biased;
-        exit = machine.wait() => Err(CreationError::Died {
-            exit: super::told(&exit),
-            said: last_words(&folder.join(MACHINE_LOG)),
-        }),
-        guest = greeting => Ok(guest.map_err(|_| CreationError::Silent)??),
-    }
+/// Brings a sandbox back that was saved to disk.
+pub(super) async fn wake(
+    request: WakeRequest,
+    watch: &mut Stopwatch,
+) -> Result<Running, CreationError> {
+    let home = Home::open(&request.home)?;
+    let folder = home.sandbox(&request.id);
+    let Some(lock) = FolderLock::try_take(&folder)? else {
+        return Err(CreationError::Busy { id: request.id });
+    };
+    let record = SandboxRecord::read(&folder)?;
+    restore_cold(home, record, lock, watch)
+        .await
+        .map_err(|(error, ..)| error)
 }
 
-/// The end of QEMU's log, as a clause.
-fn last_words(path: &Path) -> String {
-    let log = fs::read(path).unwrap_or_default();
-    let tail = &log[log.len().saturating_sub(500)..];
-    let text = String::from_utf8_lossy(tail);
-    match text.lines().rev().find(|line| !line.trim().is_empty()) {
-        Some(line) => format!("; it said: {}", line.trim()),
-        None => String::new(),
+/// Brings a sandbox back from what its folder holds. When that fails, the sandbox is cold as
+/// before, and its record and lock come back.
+pub(super) async fn restore_cold(
+    home: Home,
+    mut record: SandboxRecord,
+    lock: FolderLock,
+    watch: &mut Stopwatch,
+) -> Result<Running, (CreationError, Home, SandboxRecord, FolderLock)> {
+    use mvm_contract::LifecycleState;
+    let folder = home.sandbox(&record.id);
+    let cold = folder.join(COLD);
+    macro_rules! attempt {
+        ($result:expr) => {
+            match $result {
+                Ok(value) => value,
+                Err(error) => {
+                    record.state = LifecycleState::Cold;
+                    let _ = record.write(&folder);
+                    return Err((error.into(), home, record, lock));
+                }
+            }
+        };
     }
-}
-
-fn create_log(path: &Path) -> Result<File, CreationError> {
-    use std::os::unix::fs::OpenOptionsExt as _;
-    let mut options = fs::OpenOptions::new();
-    options.create(true).append(true).mode(0o600);
-    options.open(path).map_err(|source| CreationError::Log {
-        path: path.to_owned(),
-        source,
+    record.state = LifecycleState::Restoring;
+    record.supervisor_pid = std::process::id();
+    attempt!(record.write(&folder));
+    fault::point("wake.begun");
+    let host = attempt!(Host::detect(&home.cache(), None));
+    let resources = record.spec.resources;
+    let place = Place {
+        home: &home,
+        host: &host,
+        folder: &folder,
+        image: &record.image_path,
+        resources: &resources,
+    };
+    watch.lap("prepare host");
+    // Its own name and machine-id stay; its randomness, clock and key are made anew.
+    let restored = place.restore(&cold, GuestIdentity::default(), watch).await;
+    let Started {
+        machine,
+        guest,
+        port,
+        template,
+    } = attempt!(restored);
+    fault::point("wake.restored");
+    record.state = LifecycleState::Running;
+    record.reason = None;
+    record.isolation = host.accelerator().isolation;
+    record.jail = machine.jail_report().clone();
+    attempt!(record.write(&folder));
+    fault::point("wake.recorded");
+    // Until what was saved is gone, that is what a death leads back to: nobody was told of the
+    // guest that runs now.
+    attempt!(crate::folder::discard(&home, &cold));
+    fault::point("wake.discarded");
+    watch.lap("record");
+    let facts = MachineFacts::of(&host, &resources);
+    Ok(Running {
+        home,
+        facts,
+        record,
+        lock,
+        machine,
+        guest,
+        port,
+        template,
+        pool: None,
     })
 }

@@ -1,6 +1,6 @@
 //! The control socket: clients of a sandbox come in here.
 
-use std::{io, path::Path, rc::Rc, time::Duration};
+use std::{cell::RefCell, io, path::Path, rc::Rc, time::Duration};
 
 use futures::AsyncReadExt as _;
 use mvm_wire::{
@@ -17,13 +17,12 @@ use tokio::{
 use tokio_util::compat::{FuturesAsyncReadCompatExt as _, FuturesAsyncWriteCompatExt as _};
 use tokio_util::task::TaskTracker;
 
-use super::{Demand, guest::Guest};
+use super::{Demand, Outcome, guest::Guest};
 use crate::{
     control::{
         CONTROL_GENERATION, ControlOperation, ControlReply, ControlRequest, RefusalKind,
         SOCKET_NAME,
     },
-    lease::causes,
     socket,
 };
 
@@ -37,13 +36,31 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(1);
 /// A client that connects and says nothing is dropped.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The open door.
+/// The door to a sandbox.
 pub(super) struct Door {
     accepting: AbortHandle,
     clients: TaskTracker,
+    guest: Rc<RefCell<GuestDoor>>,
+}
+
+/// What becomes of those who want to speak to the guest.
+enum GuestDoor {
+    Open(StreamOpener),
+    /// Refused, for this reason.
+    Shut(&'static str),
 }
 
 impl Door {
+    /// Lets clients through to a guest.
+    pub(super) fn open_to(&self, guest: &Guest) {
+        self.guest.replace(GuestDoor::Open(guest.opener()));
+    }
+
+    /// Lets nobody through to the guest. Those who are through stay so.
+    pub(super) fn shut(&self, reason: &'static str) {
+        self.guest.replace(GuestDoor::Shut(reason));
+    }
+
     /// Lets nobody in any more, and those who are in hear their answer.
     pub(super) async fn close(self) {
         self.accepting.abort();
@@ -58,22 +75,29 @@ pub(super) fn open(
     guest: &Guest,
     demands: mpsc::Sender<Demand>,
 ) -> io::Result<Door> {
+    // That of a supervisor before this one, where the sandbox was cold in between.
+    let _ = std::fs::remove_file(folder.join(SOCKET_NAME));
     let listener = socket::listen(folder, SOCKET_NAME)?;
 
+    let guest = Rc::new(RefCell::new(GuestDoor::Open(guest.opener())));
     let streams = Streams {
-        opener: guest.opener(),
+        guest: Rc::clone(&guest),
         permits: Rc::new(Semaphore::new(MAX_CLIENT_STREAMS)),
     };
     let clients = TaskTracker::new();
     let accepting = accept(listener, streams, demands, clients.clone());
     let accepting = tokio::task::spawn_local(accepting).abort_handle();
-    Ok(Door { accepting, clients })
+    Ok(Door {
+        accepting,
+        clients,
+        guest,
+    })
 }
 
 /// Streams to the agent, bounded.
 #[derive(Clone)]
 struct Streams {
-    opener: StreamOpener,
+    guest: Rc<RefCell<GuestDoor>>,
     permits: Rc<Semaphore>,
 }
 
@@ -111,26 +135,23 @@ async fn serve(mut client: UnixStream, streams: Streams, demands: mpsc::Sender<D
     match request.operation {
         Some(ControlOperation::OpenStream(_)) => relay(client, &streams).await,
         Some(ControlOperation::Stop(stop)) => {
-            let (done, stopped) = oneshot::channel();
             let grace = Duration::from_millis(stop.grace_milliseconds);
-            let _ = demands.send(Demand::Stop { grace, done }).await;
-            let reply = match stopped.await {
-                Ok(()) => ControlReply::accepted(),
-                Err(_) => not_running(),
-            };
-            answer(&mut client, &reply).await;
+            demand(client, demands, |done| Demand::Stop { grace, done }).await;
         }
         Some(ControlOperation::Destroy(_)) => {
-            let (done, removed) = oneshot::channel();
-            let _ = demands.send(Demand::Destroy { done }).await;
-            let reply = match removed.await {
-                Ok(Ok(())) => ControlReply::accepted(),
-                Ok(Err(error)) => {
-                    ControlReply::refused(RefusalKind::Cleanup, causes(&error).join(": "))
-                }
-                Err(_) => not_running(),
-            };
-            answer(&mut client, &reply).await;
+            demand(client, demands, |done| Demand::Destroy { done }).await;
+        }
+        Some(ControlOperation::Pause(_)) => {
+            demand(client, demands, |done| Demand::Pause { done }).await;
+        }
+        Some(ControlOperation::Resume(_)) => {
+            demand(client, demands, |done| Demand::Resume { done }).await;
+        }
+        Some(ControlOperation::Cool(_)) => {
+            demand(client, demands, |done| Demand::Cool { done }).await;
+        }
+        Some(ControlOperation::Snapshot(order)) => {
+            demand(client, demands, |done| Demand::Snapshot { order, done }).await;
         }
         None => {
             let message = "it does not know the request; it was started by another version";
@@ -143,6 +164,22 @@ async fn serve(mut client: UnixStream, streams: Streams, demands: mpsc::Sender<D
     }
 }
 
+/// Passes a demand on and its outcome back.
+async fn demand(
+    mut client: UnixStream,
+    demands: mpsc::Sender<Demand>,
+    demand: impl FnOnce(oneshot::Sender<Outcome>) -> Demand,
+) {
+    let (done, outcome) = oneshot::channel();
+    let _ = demands.send(demand(done)).await;
+    let reply = match outcome.await {
+        Ok(Ok(())) => ControlReply::accepted(),
+        Ok(Err(failure)) => ControlReply::failed(failure),
+        Err(_) => not_running(),
+    };
+    answer(&mut client, &reply).await;
+}
+
 fn not_running() -> ControlReply {
     ControlReply::refused(RefusalKind::NotRunning, "the sandbox does not run any more")
 }
@@ -150,7 +187,18 @@ fn not_running() -> ControlReply {
 /// Makes the client's connection a stream to the agent.
 async fn relay(mut client: UnixStream, streams: &Streams) {
     let _permit = streams.permits.acquire().await;
-    let Ok(stream) = streams.opener.open().await else {
+    let opener = match &*streams.guest.borrow() {
+        GuestDoor::Open(opener) => Ok(opener.clone()),
+        GuestDoor::Shut(reason) => Err(*reason),
+    };
+    let opener = match opener {
+        Ok(opener) => opener,
+        Err(reason) => {
+            let reply = ControlReply::refused(RefusalKind::StandsStill, reason);
+            return answer(&mut client, &reply).await;
+        }
+    };
+    let Ok(stream) = opener.open().await else {
         return answer(&mut client, &not_running()).await;
     };
     answer(&mut client, &ControlReply::accepted()).await;

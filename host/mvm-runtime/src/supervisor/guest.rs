@@ -8,8 +8,8 @@ use std::{
 
 use futures::AsyncReadExt as _;
 use mvm_wire::{
-    Freeze, Hello, HelloReply, Input, Operation, PROTOCOL_GENERATION, ReadLog, Reply, Request,
-    Shutdown, Thaw, reply,
+    Freeze, Hello, HelloReply, Operation, PROTOCOL_GENERATION, ReadLog, Reply, Request, Shutdown,
+    reply,
     session::{
         self, Closed, End, FrameReader, FrameWriter, GreetingError, ReadError, Stream,
         StreamOpener, WriteError,
@@ -79,9 +79,10 @@ pub(super) struct Guest {
     key: ConnectionKey,
 }
 
-/// A guest whose processes and disk stand still.
+/// A guest whose processes and disk stand still, until it is [introduced](Guest::introduce) to its
+/// host again, or until this is dropped.
 pub(super) struct FrozenGuest {
-    halves: Halves,
+    _stream: Halves,
 }
 
 impl Drop for Guest {
@@ -195,11 +196,10 @@ impl Guest {
         Ok((reply, (reader, writer)))
     }
 
-    /// Syncs the guest's disk, and stops its processes and the disk's file system. They stay so
-    /// until they are [thawed](FrozenGuest::thaw), or until a new identity is in effect.
+    /// Syncs the guest's disk, and stops its processes and the disk's file system.
     pub(super) async fn freeze(&self) -> Result<FrozenGuest, GreetError> {
         match self.ask(Operation::Freeze(Freeze {})).await? {
-            (reply::Kind::Frozen(_), halves) => Ok(FrozenGuest { halves }),
+            (reply::Kind::Frozen(_), halves) => Ok(FrozenGuest { _stream: halves }),
             (reply::Kind::Failure(failure), _) => Err(GreetError::Refused {
                 doing: failure.doing,
             }),
@@ -234,20 +234,6 @@ impl Guest {
         if writer.message(&request).await.is_ok() {
             // Whatever it says, the machine's end is what counts.
             let _ = reader.next_message::<Reply>().await;
-        }
-    }
-}
-
-impl FrozenGuest {
-    /// Lets everything go on.
-    pub(super) async fn thaw(self) -> Result<(), GreetError> {
-        let (mut reader, mut writer) = self.halves;
-        let thaw = Input::from(Thaw {});
-        writer.message(&thaw).await.map_err(GreetError::Send)?;
-        let reply: Option<Reply> = reader.next_message().await.map_err(GreetError::Receive)?;
-        match reply.ok_or(GreetError::HungUp)?.kind {
-            Some(reply::Kind::Done(_)) => Ok(()),
-            _ => Err(GreetError::UnexpectedReply),
         }
     }
 }

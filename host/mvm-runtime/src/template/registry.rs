@@ -25,7 +25,9 @@ pub(crate) fn lock(home: &Home, key: &str) -> Result<TemplateLock, TemplateError
     let path = home.templates().join(format!(".{key}.lock"));
     let mut options = fs::OpenOptions::new();
     options.write(true).create(true).truncate(false).mode(0o600);
-    let file = options.open(&path).map_err(TemplateError::io("open", &path))?;
+    let file = options
+        .open(&path)
+        .map_err(TemplateError::io("open", &path))?;
     file.lock().map_err(TemplateError::io("lock", &path))?;
     Ok(TemplateLock {
         key: key.to_owned(),
@@ -71,12 +73,16 @@ pub(crate) fn publish(
 }
 
 /// Every template that is there, and those that cannot be read.
-pub(crate) fn list(home: &Home) -> Result<Vec<(String, Result<Template, TemplateError>)>, TemplateError> {
+pub(crate) fn list(
+    home: &Home,
+) -> Result<Vec<(String, Result<Template, TemplateError>)>, TemplateError> {
     let directory = home.templates();
     let mut found = Vec::new();
     for entry in fs::read_dir(&directory).map_err(TemplateError::io("list", &directory))? {
         let entry = entry.map_err(TemplateError::io("list", &directory))?;
-        let Ok(key) = entry.file_name().into_string() else { continue };
+        let Ok(key) = entry.file_name().into_string() else {
+            continue;
+        };
         if key.starts_with('.') {
             continue;
         }
@@ -98,12 +104,18 @@ pub(crate) fn remove(home: &Home, lock: &TemplateLock) -> Result<(), TemplateErr
             key: lock.key.clone(),
         });
     }
-    folder::discard(home, &folder).map_err(|FolderError { doing, path, source }| {
-        let source: io::Error = source;
-        TemplateError::Io {
-            doing,
-            path,
-            source,
-        }
-    })
+    folder::discard(home, &folder).map_err(
+        |FolderError {
+             doing,
+             path,
+             source,
+         }| {
+            let source: io::Error = source;
+            TemplateError::Io {
+                doing,
+                path,
+                source,
+            }
+        },
+    )
 }

@@ -1,0 +1,232 @@
+//! A spare: a sandbox that is made before anybody asks for it.
+//!
+//! ```text
+//! fork ── warm up ── pause ── listen ──┬── claimed ──> Running, under its new identity
+//!                                      ├── idle too long, retired, told to end ──> gone
+//!                                      └── its microVM ended ──> gone
+//! ```
+//!
+//! A spare belongs to nobody: it survives whoever made it. It can be claimed once: the first whose
+//! order arrives gets it, its socket is gone then, and whoever came second is hung up on.
+
+use std::{fs, io, time::Duration};
+
+use mvm_contract::SandboxId;
+use mvm_vmm::Host;
+use tokio::{
+    net::{UnixListener, UnixStream},
+    signal::unix::{SignalKind, signal},
+};
+
+use super::{
+    Lease, Running,
+    creation::{CreationError, hostname},
+    guest::{Guest, GuestIdentity},
+    start::{Place, Started, load_template},
+    warm_up::warm_up,
+};
+use crate::{
+    fault,
+    folder::LockedFolder,
+    home::Home,
+    lease::{LaunchRequest, Origin, SpareOrder, SpareRequest, Stopwatch},
+    machine_facts::MachineFacts,
+    pool::{self, CLAIM_SOCKET},
+    random,
+    record::{SandboxRecord, StartOrigin},
+    registry, socket,
+};
+
+/// Whoever connects and says nothing is hung up on.
+const ORDER_LIMIT: Duration = Duration::from_secs(5);
+
+/// A claimed spare: who claimed it, for what, and what it is.
+pub(super) struct Claimed {
+    pub(super) running: Running,
+    pub(super) lease: Lease,
+    pub(super) watch: Stopwatch,
+}
+
+/// A spare that waits.
+struct Waiting {
+    home: Home,
+    // Before `folder`: its microVM ends before its files go.
+    started: Started,
+    folder: LockedFolder,
+    isolation: mvm_vmm::accelerator::Isolation,
+    facts: MachineFacts,
+    image_digest: String,
+}
+
+/// Makes a spare, unless there are enough, and waits until it is claimed. Nothing when it ended
+/// otherwise; then nothing is left of it.
+pub(super) async fn serve(request: SpareRequest) -> Result<Option<Claimed>, CreationError> {
+    let home = Home::open(&request.home)?;
+    let template = load_template(&home, &request.key)?;
+    let Some(folder) = take_place(&home, &request)? else {
+        return Ok(None);
+    };
+    let host = Host::detect(&home.cache(), None)?;
+    let shape = template.manifest.shape.clone();
+    let place = Place {
+        home: &home,
+        host: &host,
+        folder: folder.path(),
+        image: &shape.image_path,
+        resources: &shape.resources,
+    };
+    let identity = GuestIdentity::default();
+    let mut unmeasured = Stopwatch::start();
+    let forked = place.fork(template, identity, &mut unmeasured);
+    let mut started = forked.await?;
+    fault::point("spare.forked");
+    warm_up(&started.guest).await;
+    started.machine.pause().await?;
+    let listener = socket::listen(folder.path(), CLAIM_SOCKET)
+        .map_err(|source| CreationError::Door { source })?;
+    fault::point("spare.ready");
+    // One replaces another until there are enough.
+    pool::replenish(&home, &request.key, &request.pool);
+    let idle = Duration::from_secs(request.pool.idle_seconds);
+    let mut waiting = Waiting {
+        isolation: host.accelerator().isolation,
+        facts: MachineFacts::of(&host, &shape.resources),
+        image_digest: shape.image_digest,
+        home,
+        started,
+        folder,
+    };
+    let Some((order, lease)) = waiting.claimed(listener, idle).await else {
+        return Ok(None);
+    };
+    let mut watch = Stopwatch::start();
+    let running = waiting.become_sandbox(order, &mut watch).await?;
+    Ok(Some(Claimed {
+        running,
+        lease,
+        watch,
+    }))
+}
+
+/// A folder among the spares of a template, when one more is wanted and the host has room.
+fn take_place(home: &Home, request: &SpareRequest) -> Result<Option<LockedFolder>, CreationError> {
+    let lock = pool::lock(home, &request.key).map_err(|source| CreationError::Door { source })?;
+    let wanted =
+        pool::count(home, &request.key) < request.pool.size && pool::has_room(home, &request.key);
+    if !wanted {
+        return Ok(None);
+    }
+    let bits = random::bits().map_err(|source| CreationError::Door { source })?;
+    let name = SandboxId::from_random(bits);
+    let folder = LockedFolder::create(&home.spares().join(&request.key), name.as_str())?;
+    drop(lock);
+    Ok(Some(folder))
+}
+
+impl Waiting {
+    /// Waits for an order to become a sandbox. `None` when it is to end.
+    async fn claimed(
+        &mut self,
+        listener: UnixListener,
+        idle: Duration,
+    ) -> Option<(Box<LaunchRequest>, Lease)> {
+        let expiry = tokio::time::sleep(idle);
+        tokio::pin!(expiry);
+        let mut terminate = signal(SignalKind::terminate()).ok()?;
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                () = &mut expiry => return None,
+                _ = terminate.recv() => return None,
+                _ = self.started.machine.wait() => return None,
+                () = self.started.guest.ended() => return None,
+            };
+            let Ok((stream, _)) = accepted else { continue };
+            match order(stream).await {
+                Some((SpareOrder::Take(request), lease)) if self.fits(&request) => {
+                    // Nobody else gets in from here on; those who wait are hung up on.
+                    let _ = fs::remove_file(self.folder.path().join(CLAIM_SOCKET));
+                    drop(listener);
+                    return Some((request, lease));
+                }
+                Some((SpareOrder::Retire, _)) => return None,
+                // A claimer that died, or asks for something else: nothing has changed.
+                _ => {}
+            }
+        }
+    }
+
+    /// Whether this is what is asked for.
+    fn fits(&self, request: &LaunchRequest) -> bool {
+        let template = self.started.template.as_ref();
+        matches!(&request.origin, Origin::Template { key }
+            if template.is_some_and(|template| template.key == *key))
+            && request.image_digest == self.image_digest
+    }
+
+    async fn become_sandbox(
+        self,
+        order: Box<LaunchRequest>,
+        watch: &mut Stopwatch,
+    ) -> Result<Running, CreationError> {
+        let Started {
+            mut machine,
+            mut guest,
+            port,
+            template,
+        } = self.started;
+        let mut request = *order;
+        fault::point("claim.taken");
+        // Its folder carries its identifier.
+        if let Some(Ok(id)) = self
+            .folder
+            .path()
+            .file_name()
+            .and_then(|name| name.to_str())
+            .map(str::parse)
+        {
+            request.id = id;
+        }
+        machine.resume().await?;
+        watch.lap("continue");
+        let identity = GuestIdentity::named(hostname(&request.spec, &request.id));
+        renew(&mut guest, identity).await?;
+        watch.lap("identity");
+        let pool = request.pool.clone();
+        let record = SandboxRecord::running(
+            request,
+            StartOrigin::Spare,
+            template.as_ref().map(|template| template.key.clone()),
+            self.isolation,
+            machine.jail_report().clone(),
+        );
+        record.write(self.folder.path())?;
+        fault::point("claim.recorded");
+        let lock = registry::publish(&self.home, self.folder, &record)?;
+        watch.lap("record");
+        Ok(Running {
+            home: self.home,
+            facts: self.facts,
+            record,
+            lock,
+            machine,
+            guest,
+            port,
+            template,
+            pool: Some(pool),
+        })
+    }
+}
+
+async fn renew(guest: &mut Guest, identity: GuestIdentity) -> Result<(), CreationError> {
+    guest.introduce(true, identity).await?;
+    Ok(())
+}
+
+/// Reads what a connection asks for.
+async fn order(stream: UnixStream) -> Option<(SpareOrder, Lease)> {
+    let mut lease = Lease::new(stream);
+    let order = tokio::time::timeout(ORDER_LIMIT, lease.read::<SpareOrder>()).await;
+    let order: io::Result<Option<SpareOrder>> = order.ok()?;
+    Some((order.ok()??, lease))
+}

@@ -1,0 +1,331 @@
+//! How a sandbox's guest comes to run: it boots, is forked from a template, or goes on from a
+//! snapshot.
+
+use std::{
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use mvm_contract::{Coded, ErrorCode, Resources};
+use mvm_vmm::{
+    ChannelError, ControlError, GuestMemory, Host, JailOptions, KernelSpec, Machine, MachineSpec,
+    Port, RestoreError, SavedMachine, SavedMemory, StartError,
+};
+
+use super::guest::{ConnectionKey, GreetError, Guest, GuestIdentity};
+use crate::{
+    disk::DiskError,
+    home::Home,
+    lease::{KernelFiles, Stopwatch},
+    snapshot::{self, SnapshotError},
+    sparse_file::{self, SparseFileError},
+    template::{self, Template, TemplateError},
+};
+
+/// From QEMU's start to the agent's answer; many times what a loaded host needs.
+const BOOT_TIMEOUT: Duration = Duration::from_secs(90);
+pub(super) const DISK_NAME: &str = "disk.img";
+/// QEMU's own words.
+pub(crate) const MACHINE_LOG: &str = "machine.log";
+/// The kernel's and the agent's words.
+pub(crate) const GUEST_LOG: &str = "guest.log";
+const CONSOLE_LOG: &str = "console.log";
+
+/// Why a guest did not come to run.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum GuestStartError {
+    #[error("failed to create the sandbox's disk")]
+    Disk(#[from] DiskError),
+    #[error("failed to create the sandbox's disk")]
+    CopyDisk(#[from] SparseFileError),
+    #[error("failed to create `{}`", path.display())]
+    Log {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("failed to start the microVM")]
+    Boot(#[from] StartError),
+    #[error("failed to make the microVM go on from what was saved{said}")]
+    Restore {
+        said: String,
+        #[source]
+        source: RestoreError,
+    },
+    #[error("failed to let the microVM run")]
+    Resume(#[from] ControlError),
+    #[error(transparent)]
+    Template(#[from] TemplateError),
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+    #[error("the key of the agent's connection cannot be read")]
+    ConnectionKey,
+    #[error("failed to connect to the guest")]
+    Channel(#[from] ChannelError),
+    #[error("the guest did not come up: its microVM ended ({exit}){said}")]
+    Died { exit: String, said: String },
+    #[error("the guest did not answer within {} s", BOOT_TIMEOUT.as_secs())]
+    Silent,
+    #[error("the guest's agent refused the connection")]
+    Greet(#[from] GreetError),
+}
+
+impl Coded for GuestStartError {
+    fn code(&self) -> ErrorCode {
+        match self {
+            Self::Silent => ErrorCode::Timeout,
+            Self::Template(error) => error.code(),
+            Self::Snapshot(error) => error.code(),
+            Self::Disk(error) => error.code(),
+            _ => ErrorCode::SandboxUnavailable,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Disk(error) => error.hint(),
+            Self::Boot(error) => error.hint(),
+            Self::Restore { source, .. } => source.hint(),
+            Self::Template(error) => error.hint(),
+            Self::Snapshot(error) => error.hint(),
+            Self::Died { .. } | Self::Silent => {
+                Some("check the host with `mvmctl doctor`".to_owned())
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Where a sandbox is made, and what of.
+pub(super) struct Place<'a> {
+    pub(super) home: &'a Home,
+    pub(super) host: &'a Host,
+    pub(super) folder: &'a Path,
+    pub(super) image: &'a Path,
+    pub(super) resources: &'a Resources,
+}
+
+/// A guest that runs.
+pub(super) struct Started {
+    pub(super) machine: Machine,
+    pub(super) guest: Guest,
+    pub(super) port: Port,
+    /// What its memory and disk are changes of.
+    pub(super) template: Option<Template>,
+}
+
+impl Place<'_> {
+    pub(super) fn disk(&self) -> PathBuf {
+        self.folder.join(DISK_NAME)
+    }
+
+    /// Boots a guest.
+    pub(super) async fn boot(
+        &self,
+        kernel: &KernelFiles,
+        boot_console: bool,
+        memory: GuestMemory<'_>,
+        identity: GuestIdentity,
+        watch: &mut Stopwatch,
+    ) -> Result<Started, GuestStartError> {
+        sparse_file::copy(&kernel.empty_disk, &self.disk())?;
+        let kernel = KernelSpec {
+            kernel: kernel.kernel.clone(),
+            initramfs: kernel.initramfs.clone(),
+            arguments: Vec::new(),
+            boot_console: boot_console.then(|| self.folder.join(CONSOLE_LOG)),
+        };
+        let log = create_log(&self.folder.join(MACHINE_LOG))?;
+        let (spec, jail) = (self.spec(), self.jail());
+        let machine = Machine::boot(self.host, &spec, &kernel, memory, &jail, log);
+        let mut machine = machine.await?;
+        watch.lap("start QEMU");
+        let guest = self
+            .greet(&mut machine, Port::First, None, identity)
+            .await?;
+        watch.lap("boot");
+        Ok(Started {
+            machine,
+            guest,
+            port: Port::First,
+            template: None,
+        })
+    }
+
+    /// Forks a guest from a template.
+    pub(super) async fn fork(
+        &self,
+        template: Template,
+        identity: GuestIdentity,
+        watch: &mut Stopwatch,
+    ) -> Result<Started, GuestStartError> {
+        sparse_file::copy(&template.disk(), &self.disk())?;
+        watch.lap("copy disk");
+        let path = template.state();
+        let state = File::open(&path).map_err(TemplateError::io("open", &path))?;
+        let memory = template.memory();
+        let saved = SavedMachine {
+            state: &state,
+            memory: SavedMemory::Delta {
+                file: &memory,
+                pages: None,
+            },
+        };
+        let (port, key) = (template.manifest.port, &template.manifest.connection_key);
+        let key = connection_key(key)?;
+        let started = self.go_on(saved, port, key, identity, watch);
+        let (machine, guest) = started.await?;
+        Ok(Started {
+            machine,
+            guest,
+            port: port.other(),
+            template: Some(template),
+        })
+    }
+
+    /// Makes a guest that goes on from the snapshot in a folder, which is checked before anything
+    /// of it is used.
+    pub(super) async fn restore(
+        &self,
+        folder: &Path,
+        identity: GuestIdentity,
+        watch: &mut Stopwatch,
+    ) -> Result<Started, GuestStartError> {
+        let opened = snapshot::open(self.home, folder, self.host)?;
+        watch.lap("check snapshot");
+        let snapshot::Opened {
+            manifest,
+            template,
+            state,
+            mut pages,
+            mut disk,
+        } = opened;
+        snapshot::restore_disk(
+            &manifest,
+            template.as_ref(),
+            &mut disk,
+            &self.disk(),
+            folder,
+        )?;
+        watch.lap("restore disk");
+        let memory_file = template.as_ref().map(Template::memory);
+        let memory = match (&memory_file, &mut pages) {
+            (Some(file), Some(pages)) => SavedMemory::Delta {
+                file,
+                pages: Some(pages),
+            },
+            _ => SavedMemory::Stream,
+        };
+        let saved = SavedMachine {
+            state: &state,
+            memory,
+        };
+        let key = connection_key(&manifest.connection_key)?;
+        let started = self.go_on(saved, manifest.port, key, identity, watch);
+        let (machine, guest) = started.await?;
+        Ok(Started {
+            machine,
+            guest,
+            port: manifest.port.other(),
+            // Only what was saved over a template's memory is saved so again.
+            template: template.filter(|_| pages.is_some()),
+        })
+    }
+
+    async fn go_on(
+        &self,
+        saved: SavedMachine<'_>,
+        port: Port,
+        key: ConnectionKey,
+        identity: GuestIdentity,
+        watch: &mut Stopwatch,
+    ) -> Result<(Machine, Guest), GuestStartError> {
+        let log = create_log(&self.folder.join(MACHINE_LOG))?;
+        let spec = self.spec();
+        let machine = Machine::restore(self.host, &spec, saved, &self.jail(), log).await;
+        let mut machine = machine.map_err(|source| GuestStartError::Restore {
+            said: last_words(&self.folder.join(MACHINE_LOG)),
+            source,
+        })?;
+        watch.lap("start QEMU, load state");
+        machine.resume().await?;
+        let greeted = self.greet(&mut machine, port.other(), Some(key), identity);
+        let guest = greeted.await?;
+        watch.lap("reconnect, identity");
+        Ok((machine, guest))
+    }
+
+    async fn greet(
+        &self,
+        machine: &mut Machine,
+        port: Port,
+        known: Option<ConnectionKey>,
+        identity: GuestIdentity,
+    ) -> Result<Guest, GuestStartError> {
+        let log = create_log(&self.folder.join(GUEST_LOG))?;
+        let channel = machine.open_channel(port).await?;
+        let greeting = Guest::greet(channel, known, identity, log);
+        let greeting = tokio::time::timeout(BOOT_TIMEOUT, greeting);
+        tokio::select! {
+            biased;
+            exit = machine.wait() => Err(GuestStartError::Died {
+                exit: super::told(&exit),
+                said: last_words(&self.folder.join(MACHINE_LOG)),
+            }),
+            guest = greeting => Ok(guest.map_err(|_| GuestStartError::Silent)??),
+        }
+    }
+
+    fn spec(&self) -> MachineSpec {
+        MachineSpec {
+            root_image: self.image.to_owned(),
+            disk: Some(self.disk()),
+            memory_mib: self.resources.memory_mib,
+            vcpus: self.resources.vcpus,
+        }
+    }
+
+    fn jail(&self) -> JailOptions {
+        JailOptions {
+            directory: self.folder.to_owned(),
+            ..JailOptions::default()
+        }
+    }
+}
+
+/// The template of a key, its seals checked.
+pub(super) fn load_template(home: &Home, key: &str) -> Result<Template, TemplateError> {
+    let template = template::load(home, key)?;
+    let template = template.ok_or_else(|| TemplateError::NotFound {
+        key: key.to_owned(),
+    })?;
+    template.check()?;
+    Ok(template)
+}
+
+fn connection_key(text: &str) -> Result<ConnectionKey, GuestStartError> {
+    let bytes = hex::decode(text).unwrap_or_default();
+    ConnectionKey::try_from(bytes).map_err(|_| GuestStartError::ConnectionKey)
+}
+
+/// The end of QEMU's log, as a clause.
+fn last_words(path: &Path) -> String {
+    let log = fs::read(path).unwrap_or_default();
+    let tail = &log[log.len().saturating_sub(500)..];
+    match crate::disk::last_line(tail) {
+        Some(line) => format!("; it said: {line}"),
+        None => String::new(),
+    }
+}
+
+fn create_log(path: &Path) -> Result<File, GuestStartError> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let mut options = fs::OpenOptions::new();
+    options.create(true).append(true).mode(0o600);
+    options.open(path).map_err(|source| GuestStartError::Log {
+        path: path.to_owned(),
+        source,
+    })
+}
