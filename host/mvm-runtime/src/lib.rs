@@ -58,7 +58,7 @@ pub use pool::{DEFAULT_IDLE_SECONDS, MVM_SPARES, PoolError, PoolRecord};
 pub use record::{Ownership, RecordError, SandboxRecord, StartOrigin};
 pub use registry::{RegistryError, UnreadableSandbox};
 pub use sandbox::{CommandResult, DEFAULT_OUTPUT_LIMIT, EndError, Ended, Sandbox};
-pub use snapshot::{HostKeyError, SnapshotError, SnapshotRecord};
+pub use snapshot::{HostKeyError, ListedSnapshot, SnapshotError, SnapshotRecord};
 pub use sparse_file::SparseFileError;
 pub use supervisor::supervise;
 pub use template::{TemplateError, TemplateOrder, TemplateRecord};

@@ -17,7 +17,7 @@ use crate::{
     random,
     record::{SandboxRecord, now_ms},
     registry::{self, RegistryError},
-    snapshot::{self, SnapshotError, SnapshotRecord},
+    snapshot::{self, ListedSnapshot, SnapshotError, SnapshotRecord},
 };
 
 /// Children of a fork that are made at the same time.
@@ -234,9 +234,7 @@ impl Sandbox {
 
 impl Runtime {
     /// Every snapshot, the oldest first; one that is not what it was comes with what differs.
-    pub fn snapshots(
-        &self,
-    ) -> Result<Vec<(SnapshotId, Result<SnapshotRecord, SnapshotError>)>, SnapshotError> {
+    pub fn snapshots(&self) -> Result<Vec<ListedSnapshot>, SnapshotError> {
         snapshot::list(&self.home)
     }
 
@@ -311,7 +309,7 @@ impl Runtime {
         options: &RestoreOptions,
         progress: &(dyn Progress + Sync),
     ) -> Vec<Result<Sandbox, LifecycleError>> {
-        progress.stage("forking", Some(u64::from(count)));
+        progress.stage("forking", None);
         let children = stream::iter(0..count)
             .map(|_| async {
                 let child = self

@@ -64,6 +64,15 @@ pub struct SnapshotRecord {
     pub pause_ms: f64,
 }
 
+/// A snapshot that is there, or one that is not what it was.
+#[derive(Debug)]
+pub struct ListedSnapshot {
+    /// Its identifier.
+    pub id: SnapshotId,
+    /// What is said of it, or what differs.
+    pub record: Result<SnapshotRecord, SnapshotError>,
+}
+
 /// Why a snapshot could not be made, found, opened or removed.
 #[derive(Debug, thiserror::Error)]
 pub enum SnapshotError {

@@ -18,7 +18,7 @@ use crate::qemu::Qemu;
 pub const AGENT_PORTS: [&str; 2] = ["mvm.agent.0", "mvm.agent.1"];
 
 /// Raised when a machine made by these arguments could not load the state that
-/// one made by earlier ones saved.
+/// one made by earlier ones saved, or when its kernel is told something else.
 pub const MACHINE_GENERATION: u32 = 1;
 
 /// Descriptors QEMU inherits.
@@ -216,10 +216,12 @@ fn kernel_command_line(host: &Host, kernel: &KernelSpec) -> Result<String, SpecE
     } else {
         "console=none quiet"
     };
-    // `panic=-1` restarts at once, which `-no-reboot` turns into an exit.
+    // `panic=-1` restarts at once, which `-no-reboot` turns into an exit. Left to itself, the kernel
+    // restarts this machine by a jump into the firmware, which a restored machine has not: a triple
+    // fault always ends it.
     let mut words = vec![
         console.to_owned(),
-        "panic=-1 cryptomgr.notests=1".to_owned(),
+        "panic=-1 reboot=triple cryptomgr.notests=1".to_owned(),
     ];
     if host.accelerator.accelerator == Accelerator::Tcg {
         // Translated code is found by its address. Where each process has its libraries elsewhere,

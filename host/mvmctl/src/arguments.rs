@@ -1,5 +1,7 @@
 //! What can be typed.
 
+mod saved;
+
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
@@ -7,6 +9,10 @@ use mvm_contract::{
     SandboxName, duration,
     size::{self, SizeError},
     spec::DEFAULT_IMAGE,
+};
+
+pub(crate) use saved::{
+    Fork, Pools, Restore, Restored, SetPool, Shaped, Snapshots, SomeTemplates, Templates,
 };
 
 /// Run code in local microVMs.
@@ -57,12 +63,31 @@ pub(crate) enum Verb {
     Files(Files),
     /// Show a sandbox's log: its guest's kernel and agent, or its hypervisor.
     Logs(Logs),
+    /// Take a sandbox's processors away; its memory stays.
+    Pause(One),
+    /// Let a paused or cold sandbox go on.
+    Resume(One),
+    /// Save a sandbox to disk and free its memory; `resume` brings it back.
+    Cold(One),
+    /// Save sandboxes, with their processes and files.
+    #[command(subcommand)]
+    Snapshot(Snapshots),
+    /// Make sandboxes that go on from a running sandbox or a snapshot, and print their identifiers.
+    Fork(Fork),
+    /// Make a sandbox that goes on from a snapshot, and print its identifier.
+    Restore(Restore),
     /// End a sandbox in order; its disk and logs are kept.
     Stop(Stop),
     /// Destroy sandboxes with all they have.
     #[command(visible_alias = "rm")]
     Destroy(Destroy),
-    /// Prepare this host: kernel, initramfs and the default image.
+    /// Templates: booted guests that sandboxes are forked from.
+    #[command(subcommand)]
+    Template(Templates),
+    /// Spares: sandboxes that are ready before they are asked for.
+    #[command(subcommand)]
+    Pool(Pools),
+    /// Prepare this host: kernel, initramfs, the default image and its template.
     Setup(Setup),
     /// Tell what this host can do and what it lacks.
     Doctor,
@@ -89,6 +114,9 @@ pub(crate) struct Shape {
     /// Keep the kernel's boot messages in the sandbox's console.log (slower).
     #[arg(long)]
     pub(crate) boot_console: bool,
+    /// Tell on standard error what the start consisted of.
+    #[arg(long)]
+    pub(crate) trace: bool,
 }
 
 /// How a command runs.

@@ -7,6 +7,8 @@ mod files;
 mod inspect;
 mod lifecycle;
 mod run;
+mod snapshot;
+mod template;
 
 use std::{ffi::OsString, path::Path};
 
@@ -51,9 +53,17 @@ pub(crate) async fn dispatch(arguments: Arguments) -> Result<u8, Failure> {
         Verb::Cp(options) => copy::copy(&context, &options).await,
         Verb::Files(options) => files::files(&context, options).await,
         Verb::Logs(options) => inspect::logs(&context, &options).await,
+        Verb::Pause(options) => lifecycle::pause(&context, &options.sandbox).await,
+        Verb::Resume(options) => lifecycle::resume(&context, &options.sandbox).await,
+        Verb::Cold(options) => lifecycle::cold(&context, &options.sandbox).await,
+        Verb::Snapshot(verb) => snapshot::snapshots(&context, verb).await,
+        Verb::Fork(options) => snapshot::fork(&context, options).await,
+        Verb::Restore(options) => snapshot::restore(&context, options).await,
+        Verb::Template(verb) => template::templates(&context, verb).await,
+        Verb::Pool(verb) => template::pools(&context, verb).await,
         Verb::Stop(options) => lifecycle::stop(&context, &options).await,
         Verb::Destroy(options) => lifecycle::destroy(&context, options).await,
-        Verb::Setup(options) => doctor::setup(&context, &options),
+        Verb::Setup(options) => doctor::setup(&context, &options).await,
         Verb::Doctor => doctor::doctor(&context),
     }
 }
@@ -86,10 +96,33 @@ async fn create_sandbox(
         .with_boot_console(shape.boot_console);
     doctor::announce_fallback(context);
     let sandbox = runtime.create(&spec, &display).await?;
+    if shape.trace {
+        trace(sandbox.start_phases());
+    }
     for CopyIn { host, guest } in &shape.cp {
         copy::into_sandbox(&sandbox, host, guest, &display).await?;
     }
     Ok(sandbox)
+}
+
+/// Tells how long each part of a start took.
+fn trace(phases: &[mvm_runtime::Phase]) {
+    for phase in phases {
+        crate::output::talk(format_args!(
+            "trace: {:>8.1} ms  {}",
+            phase.milliseconds, phase.name
+        ));
+    }
+}
+
+/// Detaches a new sandbox and prints its identifier, or its record.
+async fn report_sandbox(context: &Context, sandbox: Sandbox) -> Result<(), Failure> {
+    let id = sandbox.detach().await?;
+    if context.json {
+        crate::output::json(context.runtime.connect(id.as_str())?.record())
+    } else {
+        crate::output::data(id)
+    }
 }
 
 /// The command to run and what of this program joins it.

@@ -2,7 +2,8 @@
 
 use mvm_contract::{Coded, ErrorCode, exit_status};
 use mvm_runtime::{
-    AgentFailure, ClientError, CreateError, EndError, HomeError, RegistryError, causes,
+    AgentFailure, ClientError, CreateError, EndError, HomeError, LifecycleError, PoolError,
+    RegistryError, SnapshotError, TemplateError, causes,
 };
 
 /// A failure on its way to the user.
@@ -79,6 +80,10 @@ from_coded!(
     CreateError,
     EndError,
     HomeError,
+    LifecycleError,
+    PoolError,
     RegistryError,
+    SnapshotError,
+    TemplateError,
     mvm_runtime::setup::SetupError
 );

@@ -9,6 +9,7 @@ mod failure;
 mod output;
 mod progress;
 mod streams;
+mod table;
 mod terminal;
 
 use std::process::ExitCode;

@@ -25,10 +25,9 @@ pub(crate) async fn claim(
         let Some(mut lease) = say(home, key, id.as_str(), &order).await else {
             continue;
         };
-        match lease.next_news().await {
-            Ok(LaunchNews::Ready { record, phases }) => return Some((*record, lease, phases)),
-            // It was taken by another, or ended: it has not become this request's.
-            Ok(_) | Err(_) => {}
+        // Anything else: it was taken by another, or ended, and is not this request's.
+        if let Ok(LaunchNews::Ready { record, phases }) = lease.next_news().await {
+            return Some((*record, lease, phases));
         }
     }
     None

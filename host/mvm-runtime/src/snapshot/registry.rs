@@ -8,7 +8,7 @@ use std::{
 use mvm_contract::{SandboxName, SnapshotId};
 
 use super::{
-    HostKey, SnapshotError, SnapshotRecord,
+    HostKey, ListedSnapshot, SnapshotError, SnapshotRecord,
     manifest::{Manifest, SavedMemory},
 };
 use crate::{
@@ -116,19 +116,22 @@ fn folders(home: &Home) -> Result<Vec<(SnapshotId, PathBuf)>, SnapshotError> {
         .collect())
 }
 
-/// A snapshot that is not what it was is listed with what differs.
-type Listed = (SnapshotId, Result<SnapshotRecord, SnapshotError>);
-
 /// Every snapshot, the oldest first.
-pub(crate) fn list(home: &Home) -> Result<Vec<Listed>, SnapshotError> {
+pub(crate) fn list(home: &Home) -> Result<Vec<ListedSnapshot>, SnapshotError> {
     let key = HostKey::load(home)?;
-    let mut found: Vec<Listed> = folders(home)?
+    let mut found: Vec<ListedSnapshot> = folders(home)?
         .into_iter()
-        .map(|(id, folder)| (id, Manifest::read(&folder, &key).map(|m| record(&m))))
+        .map(|(id, folder)| ListedSnapshot {
+            id,
+            record: Manifest::read(&folder, &key).map(|manifest| record(&manifest)),
+        })
         .collect();
-    found.sort_by_key(|(id, read)| {
-        let created = read.as_ref().map_or(0, |record| record.created_at_ms);
-        (created, id.clone())
+    found.sort_by_key(|listed| {
+        let created = listed
+            .record
+            .as_ref()
+            .map_or(0, |record| record.created_at_ms);
+        (created, listed.id.clone())
     });
     Ok(found)
 }

@@ -72,10 +72,14 @@ pub(crate) fn publish(
     Ok(())
 }
 
+/// A template that is there, or one that cannot be read.
+pub(crate) struct ListedTemplate {
+    pub(crate) key: String,
+    pub(crate) template: Result<Template, TemplateError>,
+}
+
 /// Every template that is there, and those that cannot be read.
-pub(crate) fn list(
-    home: &Home,
-) -> Result<Vec<(String, Result<Template, TemplateError>)>, TemplateError> {
+pub(crate) fn list(home: &Home) -> Result<Vec<ListedTemplate>, TemplateError> {
     let directory = home.templates();
     let mut found = Vec::new();
     for entry in fs::read_dir(&directory).map_err(TemplateError::io("list", &directory))? {
@@ -86,13 +90,11 @@ pub(crate) fn list(
         if key.starts_with('.') {
             continue;
         }
-        match load(home, &key) {
-            Ok(Some(template)) => found.push((key, Ok(template))),
-            Ok(None) => {}
-            Err(error) => found.push((key, Err(error))),
+        if let Some(template) = load(home, &key).transpose() {
+            found.push(ListedTemplate { key, template });
         }
     }
-    found.sort_by(|(one, _), (other, _)| one.cmp(other));
+    found.sort_by(|one, other| one.key.cmp(&other.key));
     Ok(found)
 }
 

@@ -5,10 +5,13 @@ use std::os::unix::fs::MetadataExt as _;
 use mvm_contract::{Resources, SandboxSpec};
 use mvm_vmm::Host;
 
-use super::{Template, TemplateError, TemplateRecord, TemplateShape, find, list, lock, remove};
+use super::{
+    ListedTemplate, Template, TemplateError, TemplateRecord, TemplateShape, find, list, lock,
+    remove,
+};
 use crate::{
     CreateError, Progress, Runtime, launch,
-    snapshot::{self, COLD},
+    snapshot::{self, COLD, ListedSnapshot},
 };
 
 /// The template of what is asked for.
@@ -50,7 +53,7 @@ impl Runtime {
         let host = Host::detect(&self.home.cache(), None).ok();
         let boot = launch::boot_artifacts(self).ok();
         let mut records = Vec::new();
-        for (key, template) in list(&self.home)? {
+        for ListedTemplate { key, template } in list(&self.home)? {
             let needed_by = self.who_needs(&key);
             records.push(match template {
                 Ok(template) => self.record(&template, host.as_ref(), boot.as_ref(), needed_by),
@@ -171,7 +174,7 @@ impl Runtime {
             is_there && record.template.as_deref() == Some(key)
         });
         let snapshots = self.snapshots().unwrap_or_default().into_iter();
-        let snapshots = snapshots.filter_map(|(id, record)| {
+        let snapshots = snapshots.filter_map(|ListedSnapshot { id, record }| {
             (record.ok()?.template.as_deref() == Some(key)).then(|| id.to_string())
         });
         sandboxes

@@ -2,8 +2,11 @@
 
 use std::fs;
 
-use mvm_contract::exit_status;
-use mvm_runtime::doctor::{Check, Status};
+use mvm_contract::{Resources, exit_status};
+use mvm_runtime::{
+    MVM_TEMPLATES, TemplateOrder,
+    doctor::{Check, Status},
+};
 
 use super::Context;
 use crate::{
@@ -16,9 +19,17 @@ use crate::{
 /// Remembers in the state directory what accelerator was told of.
 const TOLD: &str = "accelerator-told";
 
-pub(super) fn setup(context: &Context, options: &Setup) -> Result<u8, Failure> {
+pub(super) async fn setup(context: &Context, options: &Setup) -> Result<u8, Failure> {
     let display = Display::new(context.quiet, WORK_PATIENCE);
     let prepared = context.runtime.set_up(options.force, &display)?;
+    // Unless sandboxes are not forked at all.
+    if std::env::var_os(MVM_TEMPLATES).is_none_or(|value| value != "off") {
+        let order = TemplateOrder {
+            image: prepared.image.clone(),
+            resources: Resources::default(),
+        };
+        context.runtime.build_template(&order, &display).await?;
+    }
     if context.json {
         output::json(&prepared)?;
     } else if !context.quiet {

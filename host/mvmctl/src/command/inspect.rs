@@ -1,11 +1,9 @@
 //! `mvmctl list`, `inspect`, `ps` and `logs`.
 
-use std::time::{Duration, SystemTime};
-
 use mvm_runtime::{ExitStatus, LogSource, ProcessSummary, SandboxRecord};
 
 use super::Context;
-use crate::{arguments::Logs, failure::Failure, output};
+use crate::{arguments::Logs, failure::Failure, output, table};
 
 pub(super) fn list(context: &Context) -> Result<u8, Failure> {
     let mut records = Vec::new();
@@ -20,7 +18,7 @@ pub(super) fn list(context: &Context) -> Result<u8, Failure> {
         output::json(&records)?;
     } else {
         let rows = records.iter().map(row).collect::<Vec<_>>();
-        table(
+        table::print(
             ["ID", "NAME", "STATE", "IMAGE", "CPUS", "MEMORY", "AGE"],
             &rows,
         )?;
@@ -29,10 +27,6 @@ pub(super) fn list(context: &Context) -> Result<u8, Failure> {
 }
 
 fn row(record: &SandboxRecord) -> [String; 7] {
-    let now = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
-    let age = now.saturating_sub(Duration::from_millis(record.created_at_ms));
     [
         record.id.to_string(),
         record
@@ -44,42 +38,8 @@ fn row(record: &SandboxRecord) -> [String; 7] {
         record.spec.image.clone(),
         record.spec.resources.vcpus.to_string(),
         format!("{}M", record.spec.resources.memory_mib),
-        rough(age),
+        table::age(record.created_at_ms),
     ]
-}
-
-/// A duration in its largest unit.
-fn rough(duration: Duration) -> String {
-    let seconds = duration.as_secs();
-    match seconds {
-        0..60 => format!("{seconds}s"),
-        60..3_600 => format!("{}m", seconds / 60),
-        3_600..86_400 => format!("{}h", seconds / 3_600),
-        _ => format!("{}d", seconds / 86_400),
-    }
-}
-
-fn table<const COLUMNS: usize>(
-    head: [&str; COLUMNS],
-    rows: &[[String; COLUMNS]],
-) -> Result<(), Failure> {
-    let width = |column: usize| {
-        let cells = rows.iter().map(|row| row[column].chars().count());
-        cells.chain([head[column].len()]).max().unwrap_or(0)
-    };
-    let widths: [usize; COLUMNS] = std::array::from_fn(width);
-    let line = |cells: [&str; COLUMNS]| {
-        let mut line = String::new();
-        for (cell, width) in cells.iter().zip(widths) {
-            line.push_str(&format!("{cell:<width$}  "));
-        }
-        line.trim_end().to_owned()
-    };
-    output::data(line(head))?;
-    for row in rows {
-        output::data(line(std::array::from_fn(|column| row[column].as_str())))?;
-    }
-    Ok(())
 }
 
 pub(super) fn inspect(context: &Context, sandbox: &str) -> Result<u8, Failure> {
@@ -93,7 +53,7 @@ pub(super) async fn processes(context: &Context, sandbox: &str) -> Result<u8, Fa
         output::json(&processes)?;
     } else {
         let rows = processes.iter().map(process_row).collect::<Vec<_>>();
-        table(["PROCESS", "PID", "STATE", "COMMAND"], &rows)?;
+        table::print(["PROCESS", "PID", "STATE", "COMMAND"], &rows)?;
     }
     Ok(0)
 }

@@ -2,7 +2,7 @@
 
 use mvm_contract::SandboxSpec;
 
-use super::{Context, create_sandbox};
+use super::{Context, create_sandbox, report_sandbox};
 use crate::{
     arguments::{Create, Destroy, Stop},
     failure::Failure,
@@ -27,19 +27,35 @@ pub(super) async fn create(context: Context, options: Create) -> Result<u8, Fail
         ..spec
     })
     .await?;
-    let id = sandbox.detach().await?;
-    if context.json {
-        output::json(context.runtime.connect(id.as_str())?.record())?;
-    } else {
-        output::data(id)?;
-    }
+    report_sandbox(&context, sandbox).await?;
+    Ok(0)
+}
+
+pub(super) async fn pause(context: &Context, sandbox: &str) -> Result<u8, Failure> {
+    let sandbox = context.runtime.connect(sandbox)?;
+    sandbox.pause().await?;
+    report(context, "paused", sandbox.id().as_str(), None)?;
+    Ok(0)
+}
+
+pub(super) async fn resume(context: &Context, sandbox: &str) -> Result<u8, Failure> {
+    let sandbox = context.runtime.connect(sandbox)?;
+    sandbox.resume().await?;
+    report(context, "running", sandbox.id().as_str(), None)?;
+    Ok(0)
+}
+
+pub(super) async fn cold(context: &Context, sandbox: &str) -> Result<u8, Failure> {
+    let sandbox = context.runtime.connect(sandbox)?;
+    sandbox.cool().await?;
+    report(context, "cold", sandbox.id().as_str(), None)?;
     Ok(0)
 }
 
 pub(super) async fn stop(context: &Context, options: &Stop) -> Result<u8, Failure> {
     let sandbox = context.runtime.connect(&options.sandbox)?;
     let ended = sandbox.stop(options.grace).await?;
-    report(context, "stopped", sandbox.id().as_str(), ended)?;
+    report(context, "stopped", sandbox.id().as_str(), Some(ended))?;
     Ok(0)
 }
 
@@ -77,17 +93,21 @@ async fn destroy_one(context: &Context, name: &str) -> Result<(), Failure> {
         }
         Err(error) => return Err(error.into()),
     };
-    report(context, "destroyed", name, ended)
+    report(context, "destroyed", name, Some(ended))
 }
 
 fn report(
     context: &Context,
     state: &str,
     sandbox: &str,
-    ended: mvm_runtime::Ended,
+    ended: Option<mvm_runtime::Ended>,
 ) -> Result<(), Failure> {
     if context.json {
-        output::json(&serde_json::json!({ "sandbox": sandbox, "state": state, "ended": ended }))
+        let mut object = serde_json::json!({ "sandbox": sandbox, "state": state });
+        if let Some(ended) = ended {
+            object["ended"] = serde_json::json!(ended);
+        }
+        output::json(&object)
     } else {
         output::data(sandbox)
     }

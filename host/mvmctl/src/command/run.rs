@@ -16,7 +16,25 @@ use crate::{
 pub(super) async fn run(context: Context, options: Run) -> Result<u8, Failure> {
     let (command, joined) = command(&options.manner, options.command)?;
     let sandbox = create_sandbox(&context, &options.shape, |spec| spec).await?;
+    if options.shape.trace {
+        return run_traced(&sandbox, &command, joined).await;
+    }
     run_in(&context, &sandbox, &command, joined).await
+}
+
+/// Runs a command and tells how long its start and its end took.
+async fn run_traced(sandbox: &Sandbox, command: &Command, joined: Joined) -> Result<u8, Failure> {
+    let begun = std::time::Instant::now();
+    let process = sandbox.start(command).await;
+    let process = process.map_err(|error| Failure::of_start(&error))?;
+    let started = begun.elapsed();
+    let exit = streams::join(process, joined).await?;
+    let ended = begun.elapsed() - started;
+    for (name, duration) in [("first spawn", started), ("exit", ended)] {
+        let milliseconds = duration.as_secs_f64() * 1000.0;
+        crate::output::talk(format_args!("trace: {milliseconds:>8.1} ms  {name}"));
+    }
+    Ok(exit.exit_code())
 }
 
 /// Runs a command and passes its end on.
