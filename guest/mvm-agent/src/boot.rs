@@ -17,7 +17,7 @@ use rustix::{
     mount::{MountFlags, UnmountFlags, mount, mount_move, mount_remount},
 };
 
-use crate::{clock, disk, kernel_calls, log::Log, whole_file};
+use crate::{clock, disk, kernel_calls, log::Log, names::NameFiles, whole_file};
 
 const IMAGE_DEVICE: &str = "/dev/vda";
 const DISK_DEVICE: &str = "/dev/vdb";
@@ -27,9 +27,6 @@ const DEVICE_PATIENCE: Duration = Duration::from_secs(5);
 const DEVICE_INTERVAL: Duration = Duration::from_millis(2);
 /// The name of a guest that was given none.
 const DEFAULT_HOSTNAME: &str = "sandbox";
-const HOSTS: &str = "/etc/hosts";
-/// The first line of a hosts file the agent wrote, which it may write again.
-const HOSTS_MARK: &str = "# written by mvm-agent\n";
 
 /// Why the guest did not start.
 #[derive(Debug, thiserror::Error)]
@@ -65,6 +62,8 @@ pub(crate) struct Booted {
     pub(crate) steps: Vec<BootStep>,
     /// Where control groups of processes are made.
     pub(crate) control_groups: Option<PathBuf>,
+    /// The files that carry the guest's names.
+    pub(crate) names: NameFiles,
     /// What could not be done and was done without.
     pub(crate) notes: Vec<String>,
 }
@@ -83,6 +82,7 @@ pub(crate) fn boot() -> Result<Booted, BootError> {
     let mut booted = Booted {
         steps: Vec::new(),
         control_groups: None,
+        names: NameFiles::default(),
         notes: Vec::new(),
     };
     booted.step("kernel");
@@ -225,7 +225,7 @@ fn furnish(booted: &mut Booted) {
     }
     let _ = rustix::system::sethostname(DEFAULT_HOSTNAME.as_bytes());
     let _ = own_directory("/etc");
-    let _ = write_hosts(None);
+    booted.names = NameFiles::mount(&mut booted.notes);
     let resolver = Path::new("/etc/resolv.conf");
     if matches!(fs::lstat(resolver), Err(Errno::NOENT)) {
         let _ = whole_file::replace(
@@ -241,23 +241,6 @@ fn raise_loopback() -> Result<(), Errno> {
     let kind = SocketType::DGRAM;
     let socket = socket_with(AddressFamily::INET, kind, SocketFlags::CLOEXEC, None)?;
     kernel_calls::raise_loopback(socket)
-}
-
-/// Writes `/etc/hosts` where the image has none, or the agent's own.
-pub(crate) fn write_hosts(hostname: Option<&str>) -> Result<(), Errno> {
-    let path = Path::new(HOSTS);
-    match whole_file::read(path, 64 * 1024) {
-        Ok(found) if !found.is_empty() && !found.starts_with(HOSTS_MARK.as_bytes()) => {
-            return Ok(());
-        }
-        Ok(_) | Err(Errno::NOENT) => {}
-        Err(errno) => return Err(errno),
-    }
-    let mut text = format!("{HOSTS_MARK}127.0.0.1 localhost\n::1 localhost ip6-localhost\n");
-    if let Some(hostname) = hostname {
-        text.push_str(&format!("127.0.1.1 {hostname}\n"));
-    }
-    whole_file::replace(path, text.as_bytes(), Mode::from_raw_mode(0o644))
 }
 
 /// Writes everything out and leaves the file systems such that nothing needs repair.

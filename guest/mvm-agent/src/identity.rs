@@ -1,7 +1,7 @@
 //! Who may speak to the agent, and what a connection makes of the guest: its randomness, clock and
 //! names, which a restored or forked guest must not share with another.
 
-use std::{cell::Cell, path::Path};
+use std::cell::Cell;
 
 use mvm_wire::{FailureKind, Hello, HelloReply, PROTOCOL_GENERATION};
 use rustix::{
@@ -11,9 +11,9 @@ use rustix::{
 };
 
 use crate::{
-    Agent, boot,
+    Agent,
     failure::{Failed, Outcome},
-    kernel_calls, whole_file,
+    kernel_calls,
 };
 
 const KEY_BYTES: usize = 32;
@@ -140,17 +140,13 @@ fn take_effect(agent: &Agent, hello: &Hello) -> Outcome<()> {
         rustix::system::sethostname(hello.hostname.as_bytes())
             .map_err(|errno| Failed::call("setting the hostname", &hello.hostname, errno))?;
         // A convenience: not to know one's own name is no reason to refuse a connection.
-        if let Err(errno) = boot::write_hosts(Some(&hello.hostname)) {
+        if let Err(errno) = agent.settings.names.write_hosts(&hello.hostname) {
             agent.log.line(&format!("/etc/hosts not written: {errno}"));
         }
     }
     if !hello.machine_id.is_empty() {
-        let line = format!("{}\n", hello.machine_id);
-        let mode = Mode::from_raw_mode(0o444);
-        for path in ["/run/machine-id", "/etc/machine-id"] {
-            whole_file::replace(Path::new(path), line.as_bytes(), mode)
-                .map_err(|errno| Failed::call("setting the machine-id", path, errno))?;
-        }
+        let written = agent.settings.names.write_machine_id(&hello.machine_id);
+        written.map_err(|errno| Failed::call("setting the machine-id", [], errno))?;
     }
     Ok(())
 }

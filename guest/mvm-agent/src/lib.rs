@@ -22,6 +22,7 @@ mod guest_log;
 mod identity;
 mod kernel_calls;
 mod log;
+mod names;
 mod process;
 pub mod run;
 mod watched;
@@ -33,6 +34,7 @@ use mvm_wire::BootStep;
 
 pub use channel::Channel;
 pub use connection::SessionEnd;
+pub use names::NameFiles;
 
 use accounts::AccountFiles;
 use freeze::Freezer;
@@ -54,6 +56,8 @@ pub struct Settings {
     pub control_groups: Option<PathBuf>,
     /// Whether it is PID 1 of a machine of its own, whose clock, names and end are its to decide.
     pub owns_machine: bool,
+    /// The files that carry the guest's names.
+    pub names: NameFiles,
     /// Steps of the start, to report.
     pub boot_steps: Vec<BootStep>,
 }

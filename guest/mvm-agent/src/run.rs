@@ -96,6 +96,7 @@ fn live() -> Result<(), RunError> {
         passwd: "/etc/passwd".into(),
         group: "/etc/group".into(),
         control_groups: booted.control_groups,
+        names: booted.names,
         owns_machine: true,
         boot_steps: steps,
     });

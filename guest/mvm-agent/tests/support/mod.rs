@@ -95,6 +95,7 @@ impl Guest {
                     group: "/etc/group".into(),
                     control_groups,
                     owns_machine: false,
+                    names: mvm_agent::NameFiles::default(),
                     boot_steps: Vec::new(),
                 });
                 let first = serve_port(&agent, accept_first, ended.clone());

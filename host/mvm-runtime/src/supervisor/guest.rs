@@ -19,7 +19,7 @@ use tokio::{net::UnixStream, sync::watch, task::AbortHandle};
 use tokio_util::compat::TokioAsyncReadCompatExt as _;
 
 use super::guest_log;
-use crate::random;
+use crate::{lease::Stopwatch, random};
 
 /// As much as the agent shows of its new randomness.
 const MIN_SAMPLE_BYTES: usize = 16;
@@ -51,6 +51,17 @@ pub(super) enum GreetError {
 
 /// The key by which an agent knows its host.
 pub(super) type ConnectionKey = [u8; 32];
+
+/// What an agent knows of its host when a channel to it is opened.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Acquaintance {
+    /// Nothing: it has just started.
+    None,
+    /// This key.
+    Known(ConnectionKey),
+    /// This key, and it has greeted on this very channel.
+    Greeted(ConnectionKey),
+}
 
 /// What a guest is to be from now on. Its randomness, clock and key are made anew besides.
 #[derive(Debug, Clone, Default)]
@@ -95,15 +106,27 @@ impl Drop for Guest {
 
 impl Guest {
     /// Connects over a fresh channel and gives the agent the time, randomness, a key and an
-    /// identity. `known` is the key the agent has already, when it has one.
+    /// identity.
     pub(super) async fn greet(
         channel: UnixStream,
-        known: Option<ConnectionKey>,
+        acquaintance: Acquaintance,
         identity: GuestIdentity,
         log: File,
+        watch: &mut Stopwatch,
     ) -> Result<Self, GreetError> {
         let mut channel = channel.compat();
-        session::await_greeting(&mut channel).await?;
+        let known = match acquaintance {
+            Acquaintance::None => {
+                session::await_greeting(&mut channel).await?;
+                None
+            }
+            Acquaintance::Known(key) => {
+                session::await_greeting(&mut channel).await?;
+                Some(key)
+            }
+            Acquaintance::Greeted(key) => Some(key),
+        };
+        watch.lap("first word");
         let (opener, incoming, driver) = session::open(channel, End::Host);
         // The guest opens streams for network flows alone, and this version grants none:
         // without anyone to take them, each is reset.
@@ -124,6 +147,7 @@ impl Guest {
             key,
         };
         guest.introduce(known.is_some(), identity).await?;
+        watch.lap("identity");
         // Only now: the agent answers nothing before it has accepted the greeting.
         let log = guest_log::follow(guest.opener(), log, guest.ended.clone());
         guest

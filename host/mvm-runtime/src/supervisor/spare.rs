@@ -21,7 +21,7 @@ use tokio::{
 use super::{
     Lease, Running,
     creation::{CreationError, hostname},
-    guest::{Guest, GuestIdentity},
+    guest::GuestIdentity,
     start::{Place, Started, load_template},
     warm_up::warm_up,
 };
@@ -37,6 +37,8 @@ use crate::{
     registry, socket,
 };
 
+/// The name of a guest that has not been claimed.
+const PLACEHOLDER: &str = "spare";
 /// Whoever connects and says nothing is hung up on.
 const ORDER_LIMIT: Duration = Duration::from_secs(5);
 
@@ -81,6 +83,11 @@ pub(super) async fn serve(request: SpareRequest) -> Result<Option<Claimed>, Crea
     let mut started = forked.await?;
     fault::point("spare.forked");
     warm_up(&started.guest).await;
+    // The way it is claimed, too.
+    started
+        .guest
+        .introduce(true, GuestIdentity::named(PLACEHOLDER.to_owned()))
+        .await?;
     started.machine.pause().await?;
     let listener = socket::listen(folder.path(), CLAIM_SOCKET)
         .map_err(|source| CreationError::Door { source })?;
@@ -190,7 +197,7 @@ impl Waiting {
         machine.resume().await?;
         watch.lap("continue");
         let identity = GuestIdentity::named(hostname(&request.spec, &request.id));
-        renew(&mut guest, identity).await?;
+        guest.introduce(true, identity).await?;
         watch.lap("identity");
         let pool = request.pool.clone();
         let record = SandboxRecord::running(
@@ -216,11 +223,6 @@ impl Waiting {
             pool: Some(pool),
         })
     }
-}
-
-async fn renew(guest: &mut Guest, identity: GuestIdentity) -> Result<(), CreationError> {
-    guest.introduce(true, identity).await?;
-    Ok(())
 }
 
 /// Reads what a connection asks for.

@@ -14,7 +14,9 @@ use mvm_vmm::{
     Port, RestoreError, SavedMachine, SavedMemory, StartError,
 };
 
-use super::guest::{ConnectionKey, GreetError, Guest, GuestIdentity};
+use tokio::net::UnixStream;
+
+use super::guest::{Acquaintance, ConnectionKey, GreetError, Guest, GuestIdentity};
 use crate::{
     disk::DiskError,
     home::Home,
@@ -142,10 +144,10 @@ impl Place<'_> {
         let machine = Machine::boot(self.host, &spec, &kernel, memory, &jail, log);
         let mut machine = machine.await?;
         watch.lap("start QEMU");
-        let guest = self
-            .greet(&mut machine, Port::First, None, identity)
-            .await?;
-        watch.lap("boot");
+        let channel = machine.open_channel(Port::First).await?;
+        let known = Acquaintance::None;
+        let guest = self.greet(&mut machine, channel, known, identity, watch);
+        let guest = guest.await?;
         Ok(Started {
             machine,
             guest,
@@ -166,21 +168,22 @@ impl Place<'_> {
         let path = template.state();
         let state = File::open(&path).map_err(TemplateError::io("open", &path))?;
         let memory = template.memory();
+        let port = template.manifest.port;
         let saved = SavedMachine {
             state: &state,
             memory: SavedMemory::Delta {
                 file: &memory,
                 pages: None,
             },
+            connected: Some(port),
         };
-        let (port, key) = (template.manifest.port, &template.manifest.connection_key);
-        let key = connection_key(key)?;
-        let started = self.go_on(saved, port, key, identity, watch);
-        let (machine, guest) = started.await?;
+        let key = connection_key(&template.manifest.connection_key)?;
+        let known = Acquaintance::Greeted(key);
+        let (machine, guest) = self.go_on(saved, port, known, identity, watch).await?;
         Ok(Started {
             machine,
             guest,
-            port: port.other(),
+            port,
             template: Some(template),
         })
     }
@@ -221,14 +224,16 @@ impl Place<'_> {
         let saved = SavedMachine {
             state: &state,
             memory,
+            connected: None,
         };
-        let key = connection_key(&manifest.connection_key)?;
-        let started = self.go_on(saved, manifest.port, key, identity, watch);
-        let (machine, guest) = started.await?;
+        // The port the agent was not spoken to on is quiet.
+        let port = manifest.port.other();
+        let known = Acquaintance::Known(connection_key(&manifest.connection_key)?);
+        let (machine, guest) = self.go_on(saved, port, known, identity, watch).await?;
         Ok(Started {
             machine,
             guest,
-            port: manifest.port.other(),
+            port,
             // Only what was saved over a template's memory is saved so again.
             template: template.filter(|_| pages.is_some()),
         })
@@ -238,35 +243,38 @@ impl Place<'_> {
         &self,
         saved: SavedMachine<'_>,
         port: Port,
-        key: ConnectionKey,
+        known: Acquaintance,
         identity: GuestIdentity,
         watch: &mut Stopwatch,
     ) -> Result<(Machine, Guest), GuestStartError> {
         let log = create_log(&self.folder.join(MACHINE_LOG))?;
         let spec = self.spec();
-        let machine = Machine::restore(self.host, &spec, saved, &self.jail(), log).await;
-        let mut machine = machine.map_err(|source| GuestStartError::Restore {
+        let restored = Machine::restore(self.host, &spec, saved, &self.jail(), log).await;
+        let (mut machine, channel) = restored.map_err(|source| GuestStartError::Restore {
             said: last_words(&self.folder.join(MACHINE_LOG)),
             source,
         })?;
         watch.lap("start QEMU, load state");
+        let channel = match channel {
+            Some(channel) => channel,
+            None => machine.open_channel(port).await?,
+        };
         machine.resume().await?;
-        let greeted = self.greet(&mut machine, port.other(), Some(key), identity);
-        let guest = greeted.await?;
-        watch.lap("reconnect, identity");
+        let guest = self.greet(&mut machine, channel, known, identity, watch);
+        let guest = guest.await?;
         Ok((machine, guest))
     }
 
     async fn greet(
         &self,
         machine: &mut Machine,
-        port: Port,
-        known: Option<ConnectionKey>,
+        channel: UnixStream,
+        known: Acquaintance,
         identity: GuestIdentity,
+        watch: &mut Stopwatch,
     ) -> Result<Guest, GuestStartError> {
         let log = create_log(&self.folder.join(GUEST_LOG))?;
-        let channel = machine.open_channel(port).await?;
-        let greeting = Guest::greet(channel, known, identity, log);
+        let greeting = Guest::greet(channel, known, identity, log, watch);
         let greeting = tokio::time::timeout(BOOT_TIMEOUT, greeting);
         tokio::select! {
             biased;

@@ -7,7 +7,9 @@ use std::{
 };
 
 use mvm_contract::{Coded, ErrorCode};
-use mvm_vmm::{ControlError, DetectError, GuestMemory, Host, SaveError};
+use mvm_vmm::{ChannelError, ControlError, DetectError, GuestMemory, Host, SaveError};
+use mvm_wire::session;
+use tokio_util::compat::TokioAsyncReadCompatExt as _;
 
 use super::{
     guest::{GreetError, GuestIdentity},
@@ -37,6 +39,8 @@ pub(super) enum MakeTemplateError {
     Start(#[from] GuestStartError),
     #[error("the guest could not be made to stand still")]
     Freeze(#[from] GreetError),
+    #[error("failed to connect to the guest")]
+    Channel(#[from] ChannelError),
     #[error("the microVM could not be stopped")]
     Pause(#[from] ControlError),
     #[error("the microVM could not be saved")]
@@ -98,13 +102,22 @@ pub(super) async fn make(
     );
     let Started {
         mut machine,
-        guest,
+        mut guest,
         port,
         ..
     } = booted.await?;
     fault::point("template.booted");
     warm_up(&guest).await;
-    let _frozen = guest.freeze().await?;
+    // A fork goes on with this connection: its agent has greeted, and waits.
+    let waiting = port.other();
+    let mut channel = machine.open_channel(waiting).await?.compat();
+    session::await_greeting(&mut channel)
+        .await
+        .map_err(GreetError::Greeting)?;
+    // Synced, and going on: in a template no process of a user waits for an identity.
+    let frozen = guest.freeze().await?;
+    guest.introduce(false, GuestIdentity::default()).await?;
+    drop(frozen);
     machine.pause().await?;
     let path = folder.path().join(STATE);
     let state = create(&path).map_err(TemplateError::io("create", &path))?;
@@ -126,7 +139,7 @@ pub(super) async fn make(
         request.image,
         request.shape,
         now_ms(),
-        port,
+        waiting,
         hex::encode(guest.key()),
     )?;
     fault::point("template.sealed");

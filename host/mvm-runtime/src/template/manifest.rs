@@ -31,7 +31,7 @@ pub(crate) struct TemplateManifest {
     pub(crate) image: String,
     pub(crate) shape: TemplateShape,
     pub(crate) created_at_ms: u64,
-    /// The port the agent was spoken to on.
+    /// The port on which the agent has greeted and waits for a host's first words.
     pub(crate) port: Port,
     /// The key the agent waits for, hexadecimal: a fork's first connection shows it and gives
     /// another.

@@ -5,9 +5,12 @@ use std::io::Read;
 use std::path::Path;
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
+use tokio::net::UnixStream;
 
-use super::{Machine, StartError};
+use super::save::POLL_INTERVAL;
+use super::{Machine, Port, StartError};
+use crate::channel::ChannelError;
 use crate::command_line::Origin;
 use crate::host::Host;
 use crate::jail::JailOptions;
@@ -25,6 +28,9 @@ pub struct SavedMachine<'a> {
     pub state: &'a File,
     /// Where its memory is.
     pub memory: SavedMemory<'a>,
+    /// A port to which the host was connected when the machine was saved, and is to be again: the
+    /// guest then notices nothing of its having been saved.
+    pub connected: Option<Port>,
 }
 
 /// The memory of a saved machine.
@@ -49,6 +55,9 @@ pub enum RestoreError {
     /// The pages were not put into its memory.
     #[error("cannot load the pages the saved machine had changed")]
     Pages(#[source] PrivatePagesError),
+    /// The port was not connected to.
+    #[error("cannot connect to the saved machine's port")]
+    Connect(#[source] ChannelError),
     /// QEMU refused, or the connection broke.
     #[error("QEMU did not load the saved machine")]
     Qmp(#[source] QmpError),
@@ -75,8 +84,9 @@ impl RestoreError {
 
 impl Machine {
     /// Makes a machine that goes on where a saved one stopped, paused until
-    /// [`resume`](Machine::resume). `spec` must say what the saved machine was.
-    /// The rest is as for [`boot`](Machine::boot).
+    /// [`resume`](Machine::resume), and the channel of the port that is
+    /// [connected](SavedMachine::connected). `spec` must say what the saved machine
+    /// was. The rest is as for [`boot`](Machine::boot).
     ///
     /// # Errors
     /// Nothing is left running after an error.
@@ -86,7 +96,7 @@ impl Machine {
         saved: SavedMachine<'_>,
         jail: &JailOptions,
         log: File,
-    ) -> Result<Machine, RestoreError> {
+    ) -> Result<(Machine, Option<UnixStream>), RestoreError> {
         let memory = match &saved.memory {
             SavedMemory::Delta { file, .. } => GuestMemory::Private(file),
             SavedMemory::Stream => GuestMemory::Anonymous,
@@ -103,9 +113,38 @@ impl Machine {
                 .and_then(|memory| memory.load(pages, spec.memory_bytes()))
                 .map_err(RestoreError::Pages)?;
         }
-        let loaded = tokio::time::timeout(LOAD_LIMIT, machine.load(saved.state)).await;
-        loaded.map_err(|_| RestoreError::Slow)??;
-        Ok(machine)
+        let loaded = tokio::time::timeout(LOAD_LIMIT, async {
+            // Before the state says so, or the guest would be told of a change.
+            let channel = match saved.connected {
+                Some(port) => Some(machine.connect_before_load(port).await?),
+                None => None,
+            };
+            machine.load(saved.state).await?;
+            Ok(channel)
+        });
+        let channel = loaded.await.map_err(|_| RestoreError::Slow)??;
+        Ok((machine, channel))
+    }
+
+    /// Connects to a port and waits until QEMU has taken the connection.
+    async fn connect_before_load(&mut self, port: Port) -> Result<UnixStream, RestoreError> {
+        let channel = self
+            .open_channel(port)
+            .await
+            .map_err(RestoreError::Connect)?;
+        let label = format!("agent{}", port.index());
+        loop {
+            let devices = self.qmp.execute("query-chardev", Value::Null).await;
+            let devices = devices.map_err(RestoreError::Qmp)?;
+            let device = devices
+                .as_array()
+                .and_then(|devices| devices.iter().find(|device| device["label"] == *label));
+            let name = device.and_then(|device| device["filename"].as_str());
+            if name.is_some_and(|name| !name.starts_with("disconnected:")) {
+                return Ok(channel);
+            }
+            tokio::time::sleep(POLL_INTERVAL).await;
+        }
     }
 
     async fn load(&mut self, state: &File) -> Result<(), RestoreError> {

@@ -58,7 +58,8 @@ impl Bench {
             file_size_limit: Some(128 << 20),
             ..self.jail()
         };
-        Machine::restore(&self.host, &spec, saved, &jail, self.open_log()).await
+        let restored = Machine::restore(&self.host, &spec, saved, &jail, self.open_log()).await?;
+        Ok(restored.0)
     }
 
     async fn fork(&self, template: &Template, disk: &str) -> Machine {
@@ -69,6 +70,7 @@ impl Bench {
         let saved = SavedMachine {
             state: &template.state,
             memory,
+            connected: None,
         };
         match self.restore(disk, saved).await {
             Ok(machine) => machine,
@@ -178,6 +180,7 @@ async fn a_running_fork_is_saved_as_its_own_pages_and_goes_on() {
                 SavedMachine {
                     state: &state,
                     memory,
+                    connected: None,
                 },
             )
             .await
@@ -210,6 +213,7 @@ async fn any_machine_is_saved_as_a_stream() {
     let saved = SavedMachine {
         state: &state,
         memory: SavedMemory::Stream,
+        connected: None,
     };
     let mut child = bench.restore("child", saved).await.unwrap();
     assert_eq!(count_of(&child), count);
@@ -234,6 +238,7 @@ async fn what_is_no_saved_machine_is_refused_and_leaves_nothing() {
             SavedMachine {
                 state: &state,
                 memory,
+                connected: None,
             },
         )
         .await
@@ -252,6 +257,7 @@ async fn what_is_no_saved_machine_is_refused_and_leaves_nothing() {
             SavedMachine {
                 state: &template.state,
                 memory,
+                connected: None,
             },
         )
         .await
@@ -270,6 +276,7 @@ async fn what_is_no_saved_machine_is_refused_and_leaves_nothing() {
             SavedMachine {
                 state: &template.state,
                 memory,
+                connected: None,
             },
         )
         .await
