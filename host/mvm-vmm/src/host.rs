@@ -16,6 +16,7 @@ pub struct Host {
     pub(crate) qemu: Qemu,
     pub(crate) accelerator: AcceleratorChoice,
     pub(crate) tsc_khz: Option<NonZeroU64>,
+    cache: BootCache,
     jail: OnceLock<JailSupport>,
 }
 
@@ -62,6 +63,7 @@ impl Host {
             qemu,
             accelerator,
             tsc_khz,
+            cache,
             jail: OnceLock::new(),
         })
     }
@@ -84,6 +86,6 @@ impl Host {
     /// The layers of the jail this host has; found by trying them at the first
     /// call.
     pub fn jail(&self) -> &JailSupport {
-        self.jail.get_or_init(JailSupport::detect)
+        self.jail.get_or_init(|| JailSupport::recall(&self.cache))
     }
 }

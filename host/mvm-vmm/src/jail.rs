@@ -26,7 +26,11 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::boot_cache::BootCache;
 use crate::doctor::chain;
+
+/// Under which it is remembered that all namespaces and the private root work.
+const NAMESPACES_WORK: &str = "jail-namespaces";
 
 pub(crate) use cgroup::Cgroup;
 pub use cgroup::CgroupError;
@@ -199,6 +203,31 @@ pub(crate) struct Confined<'a> {
 impl JailSupport {
     /// Tries every layer.
     pub fn detect() -> JailSupport {
+        let mut support = JailSupport::without_namespaces();
+        support.try_namespaces();
+        support
+    }
+
+    /// As [`detect`](JailSupport::detect), but namespaces that worked since the
+    /// host started are not tried again. Should they have been taken away since,
+    /// the machine does not start: no layer is left out for that.
+    pub(crate) fn recall(cache: &BootCache) -> JailSupport {
+        let mut support = JailSupport::without_namespaces();
+        let user = rustix::process::geteuid().as_raw().to_string();
+        if cache.read(NAMESPACES_WORK, &user) == Some(true) {
+            support.set_namespaces(&LayerState::Applied, LayerState::Applied);
+            return support;
+        }
+        support.try_namespaces();
+        if support.report.is_applied(Layer::PrivateRoot) {
+            // Without the memory they are tried again next time.
+            let _ = cache.write(NAMESPACES_WORK, &user, &true);
+        }
+        support
+    }
+
+    /// What is known without a process.
+    fn without_namespaces() -> JailSupport {
         let abi = child::landlock_abi();
         let mut layers = BTreeMap::new();
         for layer in [
@@ -220,23 +249,24 @@ impl JailSupport {
             Err(reason) => (unavailable(reason), None),
         };
         layers.insert(Layer::Cgroup, cgroup);
-        let mut support = JailSupport {
+        JailSupport {
             report: JailReport {
                 layers,
                 landlock_abi: abi.unwrap_or(0),
             },
             cgroup_parent,
-        };
+        }
+    }
 
-        support.set_namespaces(&LayerState::Applied, LayerState::Applied);
-        if let Some(reason) = support.what_is_lacking() {
+    fn try_namespaces(&mut self) {
+        self.set_namespaces(&LayerState::Applied, LayerState::Applied);
+        if let Some(reason) = self.what_is_lacking() {
             let reason = unavailable(reason);
-            support.set_namespaces(&LayerState::Applied, reason.clone());
-            if support.what_is_lacking().is_some() {
-                support.set_namespaces(&reason, reason.clone());
+            self.set_namespaces(&LayerState::Applied, reason.clone());
+            if self.what_is_lacking().is_some() {
+                self.set_namespaces(&reason, reason.clone());
             }
         }
-        support
     }
 
     /// What a process jailed now would report.

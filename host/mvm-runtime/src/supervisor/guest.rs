@@ -21,6 +21,8 @@ use tokio_util::compat::TokioAsyncReadCompatExt as _;
 use super::guest_log;
 use crate::{lease::Stopwatch, random};
 
+/// How long a fork's log is left alone.
+const LOG_DELAY: Duration = Duration::from_millis(300);
 /// As much as the agent shows of its new randomness.
 const MIN_SAMPLE_BYTES: usize = 16;
 
@@ -149,7 +151,13 @@ impl Guest {
         guest.introduce(known.is_some(), identity).await?;
         watch.lap("identity");
         // Only now: the agent answers nothing before it has accepted the greeting.
-        let log = guest_log::follow(guest.opener(), log, guest.ended.clone());
+        let delay = match acquaintance {
+            // Its log begins with all that the template's guest had to say, which takes the agent
+            // longer than what the first user waits for.
+            Acquaintance::Greeted(_) => LOG_DELAY,
+            Acquaintance::None | Acquaintance::Known(_) => Duration::ZERO,
+        };
+        let log = guest_log::follow(guest.opener(), log, guest.ended.clone(), delay);
         guest
             .tasks
             .push(tokio::task::spawn_local(log).abort_handle());

@@ -1,6 +1,6 @@
 //! Keeping the guest's log on the host, so that it outlives the guest.
 
-use std::{fs::File, io::Write as _};
+use std::{fs::File, io::Write as _, time::Duration};
 
 use mvm_wire::{Frame, FrameKind, session::StreamOpener};
 use tokio::sync::watch;
@@ -12,8 +12,15 @@ use super::guest;
 const MAX_LOG_BYTES: u64 = 4 * 1024 * 1024;
 
 /// Copies the guest's log to `log` for as long as the guest is there.
-pub(super) async fn follow(opener: StreamOpener, mut log: File, mut ended: watch::Receiver<bool>) {
+/// Begins after `delay`.
+pub(super) async fn follow(
+    opener: StreamOpener,
+    mut log: File,
+    mut ended: watch::Receiver<bool>,
+    delay: Duration,
+) {
     let copy = async {
+        tokio::time::sleep(delay).await;
         let Some((mut reader, _writer)) = guest::read_log(&opener).await else {
             return;
         };

@@ -4,6 +4,7 @@ use std::{
     fs::{self, File},
     io,
     os::unix::fs::OpenOptionsExt as _,
+    time::Duration,
 };
 
 use mvm_contract::{Coded, ErrorCode};
@@ -25,6 +26,9 @@ use crate::{
     record::now_ms,
     template::{self, DISK, MEMORY, STATE, TemplateError, TemplateManifest},
 };
+
+/// How long a guest is left alone before it is saved.
+const SETTLING: Duration = Duration::from_millis(300);
 
 /// Why a template could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -118,6 +122,11 @@ pub(super) async fn make(
     let frozen = guest.freeze().await?;
     guest.introduce(false, GuestIdentity::default()).await?;
     drop(frozen);
+    // The end of this connection, like all that the guest still has to do, would otherwise come to
+    // every fork, before it hears its host.
+    let key = guest.key();
+    drop(guest);
+    tokio::time::sleep(SETTLING).await;
     machine.pause().await?;
     let path = folder.path().join(STATE);
     let state = create(&path).map_err(TemplateError::io("create", &path))?;
@@ -140,7 +149,7 @@ pub(super) async fn make(
         request.shape,
         now_ms(),
         waiting,
-        hex::encode(guest.key()),
+        hex::encode(key),
     )?;
     fault::point("template.sealed");
     template::publish(&home, folder, lock)?;
