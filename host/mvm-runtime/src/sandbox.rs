@@ -144,7 +144,9 @@ impl Sandbox {
         &self.phases
     }
 
-    pub(crate) fn runtime(&self) -> &Runtime {
+    /// The runtime it is of.
+    #[must_use]
+    pub fn runtime(&self) -> &Runtime {
         &self.runtime
     }
 

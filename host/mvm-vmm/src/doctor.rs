@@ -84,6 +84,7 @@ pub fn examine(cache: &Path, qemu: Option<&Path>, state: &Path) -> Vec<Check> {
             let found = format!("QEMU {} at `{}`", qemu.version(), qemu.program().display());
             checks.push(Check::ok("qemu", found));
             checks.push(accelerator(AcceleratorChoice::make(&qemu, &cache)));
+            checks.push(template_memory(&qemu));
         }
         Err(error) => {
             let (cause, remedy) = (chain(&error), error.hint());
@@ -107,9 +108,54 @@ pub fn examine(cache: &Path, qemu: Option<&Path>, state: &Path) -> Vec<Check> {
         ),
         Err(error) => Check::problem("host_tsc", Status::Fail, "unknown", chain(&error), None),
     });
+    checks.push(page_delta(Path::new("/proc")));
     checks.extend(jail(JailSupport::detect().report()));
     checks.push(free_space(state));
     checks
+}
+
+/// Whether a taken-over QEMU could write to the memory that other forks of its
+/// template share.
+fn template_memory(qemu: &Qemu) -> Check {
+    const CODE: &str = "template_memory";
+    if qemu.maps_read_only_files() {
+        return Check::ok(CODE, "read-only for every fork");
+    }
+    Check::problem(
+        CODE,
+        Status::Warn,
+        "opened for writing by every fork",
+        format!(
+            "QEMU {} maps a file copy-on-write only after it has opened it for writing",
+            qemu.version()
+        ),
+        Some("install QEMU 8.2 or newer".into()),
+    )
+}
+
+/// Whether snapshots of running machines can be their own pages alone.
+fn page_delta(proc: &Path) -> Check {
+    const CODE: &str = "page_delta";
+    let pagemap = proc.join("self/pagemap");
+    if let Err(error) = std::fs::File::open(&pagemap) {
+        return whole_memory(format!("cannot open `{}`: {error}", pagemap.display()));
+    }
+    // Up to 1, a parent may read its children's memory (`ptrace(2)`).
+    let scope = std::fs::read_to_string(proc.join("sys/kernel/yama/ptrace_scope"));
+    match scope.as_deref().map(str::trim) {
+        Ok(scope @ ("2" | "3")) => whole_memory(format!("`kernel.yama.ptrace_scope` is {scope}")),
+        _ => Check::ok(CODE, "snapshots hold what a sandbox changed"),
+    }
+}
+
+fn whole_memory(cause: String) -> Check {
+    Check::problem(
+        "page_delta",
+        Status::Warn,
+        "snapshots hold all of a sandbox's memory",
+        cause,
+        None,
+    )
 }
 
 fn accelerator(choice: Result<AcceleratorChoice, crate::accelerator::ProbeError>) -> Check {

@@ -16,7 +16,7 @@ pub struct SandboxBuilder {
 }
 
 /// Shows nothing.
-struct Silent;
+pub(crate) struct Silent;
 
 impl Progress for Silent {
     fn stage(&self, _stage: &str, _total: Option<u64>) {}

@@ -1,7 +1,10 @@
 //! Errors of the SDK.
 
 use mvm_contract::{Coded, ErrorCode};
-use mvm_runtime::{ClientError, CommandResult, CreateError, EndError, HomeError, RegistryError};
+use mvm_runtime::{
+    ClientError, CommandResult, CreateError, EndError, HomeError, LifecycleError, RegistryError,
+    SnapshotError,
+};
 
 /// Anything that went wrong. [`Coded::code`] tells what kind it is, the same on every surface,
 /// and [`Coded::hint`] the way out.
@@ -23,6 +26,12 @@ pub enum Error {
     /// The sandbox could not be stopped or destroyed.
     #[error(transparent)]
     End(#[from] EndError),
+    /// A sandbox could not be paused, saved, forked or brought back.
+    #[error(transparent)]
+    Lifecycle(#[from] LifecycleError),
+    /// A snapshot could not be found, read or removed.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
     /// A command that was to succeed did not.
     #[error(transparent)]
     CommandFailed(#[from] CommandFailed),
@@ -36,6 +45,8 @@ impl Error {
             Self::Client(error) => error,
             Self::Registry(error) => error,
             Self::End(error) => error,
+            Self::Lifecycle(error) => error,
+            Self::Snapshot(error) => error,
             Self::CommandFailed(error) => error,
         }
     }

@@ -18,6 +18,10 @@
 //! [detached](Sandbox::detach). A command that exits with a non-zero code is a result, not an
 //! error; [`Check::check`] makes it one.
 //!
+//! A sandbox is a fork of its image's template, made when the image is used for the first time, or
+//! a spare that was forked beforehand. Sandboxes are saved, brought back and forked themselves with
+//! [`cold`](Sandbox::cold), [`snapshot`](Sandbox::snapshot) and [`fork`](Sandbox::fork).
+//!
 //! The host must have been prepared once with `mvmctl setup`, and `mvmctl` must be on the `PATH`
 //! or named by the environment variable `MVM_SUPERVISOR`: each sandbox is owned by a supervisor
 //! process of its own.
@@ -30,13 +34,13 @@ mod error;
 pub use builder::SandboxBuilder;
 pub use error::{Check, CommandFailed, Error};
 pub use mvm_contract::{
-    Coded, ErrorCode, LifecycleState, Resources, SandboxId, SandboxName, SandboxSpec,
+    Coded, ErrorCode, LifecycleState, Resources, SandboxId, SandboxName, SandboxSpec, SnapshotId,
 };
 pub use mvm_runtime::{
     Command, CommandResult, DEFAULT_OUTPUT_LIMIT, Ended, ExitStatus, FileEntry, FileKind,
-    FileReader, FileStatus, Home, OutputStream, Ownership, Process, ProcessEvent, ProcessExit,
-    ProcessInput, ProcessSummary, Progress, SandboxRecord, TransferProgress, TransferSummary,
-    WriteOptions,
+    FileReader, FileStatus, Home, OutputStream, Ownership, Phase, Process, ProcessEvent,
+    ProcessExit, ProcessInput, ProcessSummary, Progress, RestoreOptions, SandboxRecord,
+    SnapshotOptions, SnapshotRecord, StartOrigin, TransferProgress, TransferSummary, WriteOptions,
 };
 
 use std::{ffi::OsStr, path::Path, time::Duration};
@@ -203,6 +207,69 @@ impl Sandbox {
         Ok(self.0.download(path, target.as_ref(), &mut ()).await?)
     }
 
+    /// What its start consisted of, in order; empty when this process did not create it.
+    #[must_use]
+    pub fn start_phases(&self) -> &[Phase] {
+        self.0.start_phases()
+    }
+
+    /// Takes the guest's processors away; its memory stays.
+    pub async fn pause(&self) -> Result<(), Error> {
+        Ok(self.0.pause().await?)
+    }
+
+    /// Lets a paused or cold sandbox go on; returns when its agent answers.
+    pub async fn resume(&self) -> Result<(), Error> {
+        Ok(self.0.resume().await?)
+    }
+
+    /// Saves it to disk and frees its memory. Its processes go on at [`resume`](Self::resume), and
+    /// can be [attached](Self::attach) to again.
+    pub async fn cold(&self) -> Result<(), Error> {
+        Ok(self.0.cool().await?)
+    }
+
+    /// Saves it, with its processes and files, while it goes on.
+    pub async fn snapshot(&self, options: &SnapshotOptions) -> Result<SnapshotRecord, Error> {
+        Ok(self.0.snapshot(options).await?)
+    }
+
+    /// Makes sandboxes that go on from this one as it is now; each has its own outcome, and lives
+    /// as long as its value.
+    pub async fn fork(&self, count: u32) -> Result<Vec<Result<Self, Error>>, Error> {
+        fork_of(self.0.runtime(), self.id().as_str(), count).await
+    }
+
+    /// Makes a sandbox that goes on from a snapshot, by name or identifier. It lives as long as
+    /// the value.
+    pub async fn restore(snapshot: &str, options: &RestoreOptions) -> Result<Self, Error> {
+        let runtime = local_runtime()?;
+        let restored = runtime.restore(snapshot, options, &builder::Silent);
+        Ok(Self(restored.await?))
+    }
+
+    /// Makes sandboxes that go on from a snapshot, by name or identifier; each has its own outcome.
+    pub async fn fork_snapshot(
+        snapshot: &str,
+        count: u32,
+    ) -> Result<Vec<Result<Self, Error>>, Error> {
+        fork_of(&local_runtime()?, snapshot, count).await
+    }
+
+    /// Every snapshot whose record can be read, the oldest first.
+    pub fn snapshots() -> Result<Vec<SnapshotRecord>, Error> {
+        let listed = local_runtime()?.snapshots()?;
+        Ok(listed
+            .into_iter()
+            .filter_map(|one| one.record.ok())
+            .collect())
+    }
+
+    /// Removes a snapshot; sandboxes that go on from it stay.
+    pub fn remove_snapshot(snapshot: &str) -> Result<SnapshotId, Error> {
+        Ok(local_runtime()?.remove_snapshot(snapshot)?)
+    }
+
     /// Ends the guest in order; its disk and logs are kept until it is destroyed.
     pub async fn stop(&self, grace: Duration) -> Result<Ended, Error> {
         Ok(self.0.stop(grace).await?)
@@ -217,6 +284,20 @@ impl Sandbox {
     pub async fn detach(self) -> Result<SandboxId, Error> {
         Ok(self.0.detach().await?)
     }
+}
+
+async fn fork_of(
+    runtime: &Runtime,
+    source: &str,
+    count: u32,
+) -> Result<Vec<Result<Sandbox, Error>>, Error> {
+    let options = RestoreOptions::default();
+    let children = runtime.fork(source, count, &options, &builder::Silent);
+    Ok(children
+        .await?
+        .into_iter()
+        .map(|child| Ok(Sandbox(child?)))
+        .collect())
 }
 
 fn local_runtime() -> Result<Runtime, Error> {
