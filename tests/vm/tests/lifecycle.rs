@@ -6,6 +6,7 @@
 )]
 
 use std::{
+    io::Read as _,
     process::Child,
     time::{Duration, Instant},
 };
@@ -189,10 +190,13 @@ fn the_output_of_a_command_is_read_on_after_its_sandbox_was_cold() {
 fn a_client_that_is_attached_when_its_sandbox_goes_cold_is_told() {
     let bench = Bench::new();
     let id = bench.create(&[]);
-    let client = attached(&bench, &id, "echo begun; sleep 600");
+    let mut client = attached(&bench, &id, "echo begun; sleep 600");
+    let mut begun = [0; 6];
+    let output = client.stdout.as_mut().unwrap();
+    output.read_exact(&mut begun).unwrap();
+    assert_eq!(&begun, b"begun\n");
     bench.run(["cold", &id]).exits(0);
     let run = finish(client).exits(125);
-    assert_eq!(run.out(), "begun\n");
     assert!(run.stderr.starts_with("error: "), "{}", run.stderr);
     bench.run(["destroy", &id]).exits(0);
 }
