@@ -7,7 +7,7 @@ mod tree;
 
 use std::{io, path::Path};
 
-use mvm_contract::{Coded, ErrorCode};
+use mvm_contract::{Coded, ErrorCode, LifecycleState};
 use mvm_wire::{
     Operation, Request,
     session::{FrameReader, FrameWriter, ReadError, WriteError},
@@ -23,6 +23,7 @@ use crate::{
         CONTROL_GENERATION, ControlOperation, ControlOutcome, ControlReply, ControlRequest,
         OpenStream, RefusalKind, Refused, SOCKET_NAME,
     },
+    record::SandboxRecord,
     socket,
 };
 
@@ -218,10 +219,7 @@ impl AgentStream {
     async fn connect(folder: &Path, id: &str) -> Result<Self, ClientError> {
         let connection = socket::connect(folder, SOCKET_NAME)
             .await
-            .map_err(|source| ClientError::NotRunning {
-                id: id.to_owned(),
-                source,
-            })?;
+            .map_err(|source| without_supervisor(folder, id, source))?;
         Ok(Self::over(connection))
     }
 
@@ -246,6 +244,18 @@ impl AgentStream {
                 expected: "an outcome",
             }),
         }
+    }
+}
+
+/// Why nobody answers for a sandbox: one that is cold has no supervisor, and is well.
+fn without_supervisor(folder: &Path, id: &str, source: io::Error) -> ClientError {
+    let id = id.to_owned();
+    match SandboxRecord::read(folder) {
+        Ok(record) if record.state == LifecycleState::Cold => ClientError::StandsStill {
+            id,
+            reason: "it is cold".to_owned(),
+        },
+        _ => ClientError::NotRunning { id, source },
     }
 }
 

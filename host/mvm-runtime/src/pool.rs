@@ -9,7 +9,10 @@ mod upkeep;
 
 use std::{
     fs, io,
-    os::{fd::OwnedFd, unix::fs::DirBuilderExt as _},
+    os::{
+        fd::OwnedFd,
+        unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    },
     path::PathBuf,
     process::Stdio,
 };
@@ -68,7 +71,9 @@ pub(crate) fn lock(home: &Home, key: &str) -> io::Result<fs::File> {
         .recursive(true)
         .mode(0o700)
         .create(&folder)?;
-    let file = fs::File::create(home.pools().join(format!(".{key}.lock")))?;
+    let mut options = fs::OpenOptions::new();
+    let file = options.write(true).create(true).truncate(false).mode(0o600);
+    let file = file.open(home.pools().join(format!(".{key}.lock")))?;
     file.lock()?;
     Ok(file)
 }

@@ -1,8 +1,11 @@
 //! A test bench for the real `mvmctl`: real QEMU, real kernel, real images.
 //!
-//! All tests share one prepared state directory (kernel, initramfs, images), because making it
-//! takes a minute; each [`Bench`] has sandboxes of its own. Every bench checks when it is dropped
-//! that nothing of it is left: no process, no folder.
+//! All tests share one prepared state directory (kernel, initramfs, images, templates), because
+//! making it takes a minute; each [`Bench`] has sandboxes, snapshots and keys of its own, and lies
+//! beside that directory, because a state directory is one file system. Every bench checks when it
+//! is dropped that nothing of it is left: no process, no folder.
+//!
+//! A bench keeps no spares unless a test asks for them: they would take the processors of others.
 #![allow(
     clippy::missing_panics_doc,
     clippy::unwrap_used,
@@ -25,11 +28,14 @@ use std::{
 pub use serde_json::{Value, json};
 
 /// What a bench shares with the prepared state directory.
-const SHARED: [&str; 5] = ["store", "layouts", "boot", "disks", "cache"];
+pub const SHARED: [&str; 6] = ["store", "layouts", "boot", "disks", "cache", "templates"];
+/// Memory of the guests whose templates all tests share.
+const SHARED_TEMPLATES: [&str; 2] = ["256M", "128M"];
 
 /// A state directory with sandboxes of its own, and the real `mvmctl` over it.
 pub struct Bench {
     home: tempfile::TempDir,
+    spares: bool,
     checked: bool,
 }
 
@@ -116,19 +122,24 @@ pub fn prepared_home() -> &'static Path {
         );
         fs::create_dir_all(&home).unwrap();
         // Test programs run one after another, and this is quick when all is there.
-        let setup = Command::new(mvmctl_program())
-            .arg("setup")
-            .env("MVM_HOME", &home)
-            .stdin(Stdio::null())
-            .output()
-            .unwrap();
-        assert!(
-            setup.status.success(),
-            "{}",
-            String::from_utf8_lossy(&setup.stderr)
-        );
+        prepare(&home, &["setup"]);
+        prepare(&home, &["template", "prune"]);
+        for memory in SHARED_TEMPLATES {
+            prepare(&home, &["template", "build", "--memory", memory]);
+        }
         home
     })
+}
+
+fn prepare(home: &Path, arguments: &[&str]) {
+    let run = Command::new(mvmctl_program())
+        .args(arguments)
+        .env("MVM_HOME", home)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&run.stderr);
+    assert!(run.status.success(), "{arguments:?}: {said}");
 }
 
 impl Default for Bench {
@@ -146,13 +157,28 @@ impl Bench {
         bench
     }
 
+    /// A bench that keeps spares, as the real thing does.
+    pub fn with_spares() -> Self {
+        let mut bench = Self::new();
+        bench.spares = true;
+        bench
+    }
+
+    /// A bench without any template, for tests that damage or count them.
+    pub fn with_own_templates() -> Self {
+        let bench = Self::new();
+        fs::remove_file(bench.path().join("templates")).unwrap();
+        bench
+    }
+
     /// A state directory in which nothing was prepared.
     pub fn unprepared() -> Self {
         Self {
             home: tempfile::Builder::new()
                 .prefix("mvm-bench-")
-                .tempdir()
+                .tempdir_in(prepared_home().parent().unwrap())
                 .unwrap(),
+            spares: false,
             checked: false,
         }
     }
@@ -172,6 +198,9 @@ impl Bench {
             .args(arguments)
             .env("MVM_HOME", self.path())
             .stdin(Stdio::null());
+        if !self.spares {
+            command.env("MVM_SPARES", "off");
+        }
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
@@ -208,6 +237,44 @@ impl Bench {
     pub fn create(&self, options: &[&str]) -> String {
         let run = self.run(["create"].iter().chain(options)).exits(0);
         run.out().trim().to_owned()
+    }
+
+    /// Runs with a variable of the environment, which the supervisors it starts inherit.
+    pub fn run_with<I>(&self, variable: (&str, &str), arguments: I) -> Run
+    where
+        I: IntoIterator,
+        I::Item: AsRef<OsStr>,
+    {
+        let mut command = self.command(arguments);
+        finish(command.env(variable.0, variable.1).spawn().unwrap())
+    }
+
+    /// What is recorded of a sandbox.
+    #[track_caller]
+    pub fn inspect(&self, sandbox: &str) -> Value {
+        self.run(["inspect", sandbox]).exits(0).json()
+    }
+
+    /// The state of a sandbox.
+    #[track_caller]
+    pub fn state(&self, sandbox: &str) -> String {
+        self.inspect(sandbox)["state"].as_str().unwrap().to_owned()
+    }
+
+    /// Takes a snapshot and gives its identifier.
+    #[track_caller]
+    pub fn snapshot(&self, sandbox: &str) -> String {
+        let run = self.run(["snapshot", "create", sandbox]).exits(0);
+        run.out().trim().to_owned()
+    }
+
+    /// Makes children of a sandbox or a snapshot and gives their identifiers.
+    #[track_caller]
+    pub fn fork(&self, source: &str, count: u32) -> Vec<String> {
+        let run = self
+            .run(["fork", source, "-c", &count.to_string()])
+            .exits(0);
+        run.out().lines().map(str::to_owned).collect()
     }
 
     /// Runs a shell line in a sandbox.
@@ -247,15 +314,43 @@ impl Bench {
         found
     }
 
-    /// Asserts that, once `mvmctl list` has run, no process and no folder is left.
+    /// The process of a sandbox's microVM.
+    #[track_caller]
+    pub fn machine_of(&self, sandbox: &str) -> u32 {
+        let processes = self.processes();
+        let machine = processes
+            .iter()
+            .find(|(_, line)| line.contains("qemu-system") && line.contains(sandbox));
+        machine
+            .unwrap_or_else(|| panic!("no QEMU of {sandbox}: {processes:?}"))
+            .0
+    }
+
+    /// The process of a sandbox's supervisor.
+    #[track_caller]
+    pub fn supervisor_of(&self, sandbox: &str) -> u32 {
+        let pid = self.inspect(sandbox)["supervisor_pid"].as_u64();
+        u32::try_from(pid.unwrap()).unwrap()
+    }
+
+    /// What is in a folder of the state directory.
+    pub fn entries(&self, folder: &str) -> Vec<PathBuf> {
+        let entries = fs::read_dir(self.path().join(folder)).into_iter().flatten();
+        entries.flatten().map(|entry| entry.path()).collect()
+    }
+
+    /// Asserts that, once spares were drained and `mvmctl list` has run, no process and no folder
+    /// is left.
     #[track_caller]
     pub fn assert_nothing_left(&self) {
-        self.eventually("no process is left", || self.processes().is_empty());
+        self.eventually("no process is left", || {
+            // A spare may be in the making, which the next round drains.
+            self.run(["pool", "drain"]).exits(0);
+            self.processes().is_empty()
+        });
         self.run(["list"]).exits(0);
-        for folder in ["sandboxes", "staging"] {
-            let left: Vec<_> = fs::read_dir(self.path().join(folder))
-                .map(|entries| entries.flatten().map(|entry| entry.path()).collect())
-                .unwrap_or_default();
+        for folder in ["sandboxes", "staging", "spares"] {
+            let left = self.entries(folder);
             assert!(left.is_empty(), "left behind: {left:?}");
         }
     }
@@ -266,7 +361,9 @@ impl Drop for Bench {
         if !self.checked {
             self.checked = true;
             let _ = self.command(["destroy", "--all"]).output();
-            if !std::thread::panicking() && self.path().join("sandboxes").exists() {
+            if std::thread::panicking() {
+                let _ = self.command(["pool", "drain"]).output();
+            } else if self.path().join("sandboxes").exists() {
                 self.assert_nothing_left();
             }
         }
@@ -288,6 +385,22 @@ pub fn finish(child: Child) -> Run {
         stdout,
         stderr: String::from_utf8_lossy(&stderr).into_owned(),
     }
+}
+
+/// Kills a process.
+pub fn kill(pid: u32) {
+    let pid = i32::try_from(pid)
+        .ok()
+        .and_then(rustix::process::Pid::from_raw);
+    if let Some(pid) = pid {
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+    }
+}
+
+/// A random number below `limit`, from the kernel.
+pub fn random(limit: u64) -> u64 {
+    let text = fs::read_to_string("/proc/sys/kernel/random/uuid").unwrap();
+    u64::from_str_radix(&text[..8], 16).unwrap() % limit
 }
 
 /// Reproducible bytes that do not compress.
@@ -320,4 +433,53 @@ pub fn peak_memory_kib(pid: u32) -> Option<u64> {
         .lines()
         .find_map(|line| line.strip_prefix("VmHWM:"))?;
     line.trim().trim_end_matches(" kB").parse().ok()
+}
+
+/// Counts in its memory, and appends each number to a file.
+const COUNTER: &str = "
+import time
+with open('/root/count', 'a') as file:
+    number = 0
+    while True:
+        number += 1
+        print(number, file=file, flush=True)
+        time.sleep(0.02)
+";
+
+impl Bench {
+    /// Starts a process in a sandbox that counts for as long as it lives.
+    #[track_caller]
+    pub fn start_counting(&self, sandbox: &str) {
+        self.run(["exec", "-d", sandbox, "--", "python3", "-c", COUNTER])
+            .exits(0);
+        self.eventually("it counts", || {
+            self.sh(sandbox, "test -s /root/count").code == 0
+        });
+    }
+
+    /// How far the process has counted; fails where a number is missing or there twice.
+    #[track_caller]
+    pub fn count(&self, sandbox: &str) -> u64 {
+        let text = self.sh(sandbox, "cat /root/count").exits(0).out();
+        let numbers = text.lines().map(|line| line.parse::<u64>().unwrap());
+        let mut last = 0;
+        for number in numbers {
+            assert_eq!(number, last + 1, "after {last}");
+            last = number;
+        }
+        last
+    }
+
+    /// Asserts that the process goes on from where it was or later, and gives how far it is.
+    #[track_caller]
+    pub fn counts_on_from(&self, sandbox: &str, before: u64) -> u64 {
+        let first = self.count(sandbox);
+        assert!(first >= before, "at {first} after it was at {before}");
+        let mut last = first;
+        self.eventually("it counts on", || {
+            last = self.count(sandbox);
+            last > first
+        });
+        last
+    }
 }

@@ -7,7 +7,7 @@
 
 use std::{fs, os::unix::fs::PermissionsExt as _, process::Command};
 
-use mvm_vm_tests::Bench;
+use mvm_vm_tests::{Bench, SHARED};
 
 #[test]
 fn an_image_that_does_not_exist() {
@@ -118,7 +118,7 @@ fn a_full_disk() {
         .status()
         .unwrap();
     assert!(mounted.success());
-    for name in ["store", "layouts", "boot", "disks", "cache"] {
+    for name in SHARED {
         std::os::unix::fs::symlink(bench.path().join(name), small.join(name)).unwrap();
     }
     let mut command = bench.command(["run", "--", "true"]);

@@ -33,10 +33,11 @@ pub(crate) async fn claim(
     None
 }
 
-/// Ends the spares of a template that wait, and tells how many.
-pub(crate) async fn retire(home: &Home, key: &str) -> u32 {
+/// Ends spares of a template that wait, but for so many that are kept, and tells how many ended.
+pub(crate) async fn retire(home: &Home, key: &str, kept: u32) -> u32 {
     let mut retired = 0;
-    for (id, _) in living(home, key) {
+    let kept = usize::try_from(kept).unwrap_or(usize::MAX);
+    for (id, _) in living(home, key).into_iter().skip(kept) {
         if let Some(mut lease) = say(home, key, id.as_str(), &SpareOrder::Retire).await {
             // Its end is the answer.
             let _ = lease.next_news().await;

@@ -24,9 +24,7 @@ impl Runtime {
             settings: settings.clone(),
         };
         store(&self.home, &file)?;
-        if size == 0 {
-            retire(&self.home, &key).await;
-        }
+        retire(&self.home, &key, size).await;
         super::start_first(self, &key, &settings).await?;
         Ok(key)
     }
@@ -67,7 +65,7 @@ impl Runtime {
     pub async fn drain_pools(&self) -> u32 {
         let mut retired = 0;
         for key in keys(&self.home) {
-            retired += retire(&self.home, &key).await;
+            retired += retire(&self.home, &key, 0).await;
         }
         retired
     }

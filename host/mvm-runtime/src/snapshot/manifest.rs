@@ -174,8 +174,9 @@ impl Manifest {
             return Err(mismatch("host", key.name(), code.host_key));
         }
         if !key.verifies(&bytes, &code.mac) {
-            let expected = key.authenticate(&bytes);
-            return Err(mismatch("manifest", expected, code.mac));
+            // The right code is told to nobody: whoever changed the manifest would put it there.
+            let expected = "what this host's key vouches for".to_owned();
+            return Err(mismatch("manifest", expected, "another".to_owned()));
         }
         let malformed = |error: serde_json::Error| {
             mismatch(

@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
 
@@ -36,7 +37,9 @@ pub(crate) fn publish(
     name: Option<&SandboxName>,
 ) -> Result<(), SnapshotError> {
     let path = home.snapshots().join(".lock");
-    let lock = fs::File::create(&path).and_then(|file| file.lock().map(|()| file));
+    let mut options = fs::OpenOptions::new();
+    let lock = options.write(true).create(true).truncate(false).mode(0o600);
+    let lock = lock.open(&path).and_then(|file| file.lock().map(|()| file));
     let _lock = lock.map_err(SnapshotError::file("lock", &path))?;
     if let Some(name) = name {
         check_name_free(home, name)?;

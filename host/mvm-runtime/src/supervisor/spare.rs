@@ -103,8 +103,14 @@ pub(super) async fn serve(request: SpareRequest) -> Result<Option<Claimed>, Crea
         started,
         folder,
     };
-    let Some((order, lease)) = waiting.claimed(listener, idle).await else {
-        return Ok(None);
+    let (order, lease) = match waiting.claimed(listener, idle).await {
+        Ok(claimed) => claimed,
+        Err(ended_by) => {
+            // Whoever ended it hears of it when nothing of it is left.
+            drop(waiting);
+            drop(ended_by);
+            return Ok(None);
+        }
     };
     let mut watch = Stopwatch::start();
     let running = waiting.become_sandbox(order, &mut watch).await?;
@@ -131,22 +137,22 @@ fn take_place(home: &Home, request: &SpareRequest) -> Result<Option<LockedFolder
 }
 
 impl Waiting {
-    /// Waits for an order to become a sandbox. `None` when it is to end.
+    /// Waits for an order to become a sandbox. An error when it is to end, with whoever said so.
     async fn claimed(
         &mut self,
         listener: UnixListener,
         idle: Duration,
-    ) -> Option<(Box<LaunchRequest>, Lease)> {
+    ) -> Result<(Box<LaunchRequest>, Lease), Option<Lease>> {
         let expiry = tokio::time::sleep(idle);
         tokio::pin!(expiry);
-        let mut terminate = signal(SignalKind::terminate()).ok()?;
+        let mut terminate = signal(SignalKind::terminate()).map_err(|_| None)?;
         loop {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
-                () = &mut expiry => return None,
-                _ = terminate.recv() => return None,
-                _ = self.started.machine.wait() => return None,
-                () = self.started.guest.ended() => return None,
+                () = &mut expiry => return Err(None),
+                _ = terminate.recv() => return Err(None),
+                _ = self.started.machine.wait() => return Err(None),
+                () = self.started.guest.ended() => return Err(None),
             };
             let Ok((stream, _)) = accepted else { continue };
             match order(stream).await {
@@ -154,9 +160,9 @@ impl Waiting {
                     // Nobody else gets in from here on; those who wait are hung up on.
                     let _ = fs::remove_file(self.folder.path().join(CLAIM_SOCKET));
                     drop(listener);
-                    return Some((request, lease));
+                    return Ok((request, lease));
                 }
-                Some((SpareOrder::Retire, _)) => return None,
+                Some((SpareOrder::Retire, lease)) => return Err(Some(lease)),
                 // A claimer that died, or asks for something else: nothing has changed.
                 _ => {}
             }
