@@ -14,7 +14,7 @@ help:
 	@echo 'make setup   build mvmctl and prepare its kernel and images'
 	@echo 'make check   format, lints, repository rules'
 	@echo 'make test    check, then all tests'
-	@echo 'make bench   measure'
+	@echo 'make bench   measure, beside runsc and QEMU alone (some 25 minutes)'
 	@echo 'make clean   remove what was built'
 
 demo: setup
@@ -46,6 +46,7 @@ test: check
 	$(CARGO) test --workspace
 
 bench: setup
+	$(REQUIRE) bench
 	$(CARGO) run --release -p mvm-bench -- --mvmctl $(MVMCTL)
 
 clean:

@@ -1,53 +1,60 @@
-//! Commands and files in a running sandbox.
+//! Commands and files in a running sandbox, and the program by itself.
 
-use std::{error::Error, path::Path, time::Instant};
+use std::time::Instant;
 
 use mvm::{Command, Sandbox};
 
 use crate::{
-    samples::{Report, Samples},
-    start::run,
+    bench::{Bench, Outcome, run},
+    samples::Samples,
 };
 
+const EXEC: &str = "exec true, SDK";
+const HELP: &str = "mvmctl --help";
 const FILE_BYTES: usize = 64 << 20;
 /// A whole program run for each costs more time than a measurement needs.
 const PROGRAM_RUNS: usize = 30;
 
-pub(crate) async fn measure(
-    mvmctl: &Path,
-    commands: usize,
-    report: &mut Report,
-) -> Result<(), Box<dyn Error>> {
-    let sandbox = Sandbox::builder().supervisor(mvmctl).create().await?;
+pub(crate) async fn measure(bench: &mut Bench) -> Outcome<()> {
+    bench.keep_spare(false).await?;
+    let builder = Sandbox::builder()
+        .home(bench.home.path())
+        .supervisor(&bench.mvmctl);
+    let sandbox = builder.create().await?;
     let truth = Command::new(["true"]);
+    bench.rest()?;
+    let mut first = Samples::default();
     let begun = Instant::now();
-    let first = sandbox.run(&truth).await;
+    let ran = sandbox.run(&truth).await;
+    first.take(begun, ran);
     let mut samples = Samples::default();
-    samples.take(begun, first);
-    report.add("exec true: the first in a sandbox (SDK)", samples);
-
-    let mut samples = Samples::default();
-    for _ in 0..commands {
+    for _ in 0..bench.sizes.commands {
         let begun = Instant::now();
-        let ended = sandbox.run(&truth).await;
-        samples.take(begun, ended);
+        let ran = sandbox.run(&truth).await;
+        samples.take(begun, ran);
     }
-    report.add("exec true: p50 at most 8 (SDK)", samples);
-
-    let mut samples = Samples::default();
+    let (mut exec, mut help) = <(Samples, Samples)>::default();
     let id = sandbox.id().to_string();
-    for _ in 0..PROGRAM_RUNS {
-        samples.time(|| run(mvmctl, &["exec", &id, "--", "true"]));
+    for _ in 0..PROGRAM_RUNS.min(bench.sizes.commands) {
+        exec.time(|| run(bench.command(&["exec", &id, "--", "true"])));
+        help.time(|| run(bench.command(&["--help"])));
     }
-    report.add("exec true: mvmctl exec, whole program", samples);
+    let report = &mut bench.report;
+    report.add("exec true, SDK: the first in a sandbox", first);
+    report.add(EXEC, samples);
+    report.limit_median(EXEC, 8.0);
+    report.add("mvmctl exec ID -- true", exec);
+    report.add(HELP, help);
+    report.limit_median(HELP, 10.0);
 
     let content = vec![0x5a; FILE_BYTES];
+    let rate = |begun: Instant| FILE_BYTES as f64 / 1e6 / begun.elapsed().as_secs_f64();
     let begun = Instant::now();
     sandbox.write_file("/root/content", &content).await?;
-    report.add_rate("write a file of 64 MiB", FILE_BYTES, begun.elapsed());
+    report.figure("write a file of 64 MiB", rate(begun), "MB/s");
     let begun = Instant::now();
     let back = sandbox.read_file("/root/content").await?;
-    report.add_rate("read a file of 64 MiB", FILE_BYTES, begun.elapsed());
+    report.figure("read a file of 64 MiB", rate(begun), "MB/s");
     if back != content {
         return Err("the file came back changed".into());
     }

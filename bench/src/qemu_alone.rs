@@ -47,7 +47,7 @@ impl QemuAlone {
             "-nodefaults -no-user-config -nographic -no-reboot -m 256 -smp 1",
             "-M microvm,isa-serial=off,pit=off,pic=off -cpu max,la57=off",
             "-accel tcg,thread=multi,tb-size=64",
-            "-device virtio-serial-device,max_ports=2",
+            "-device virtio-serial-device,max_ports=3",
         ];
         let mut arguments: Vec<String> = words
             .iter()
