@@ -82,6 +82,14 @@ pub enum ClientError {
     /// The connection ended before the answer did.
     #[error("the sandbox hung up before it answered")]
     HungUp,
+    /// The connection to a process ended before the process did.
+    #[error("the connection to process {process_id} of sandbox `{id}` ended before the process")]
+    Interrupted {
+        /// The sandbox.
+        id: String,
+        /// The process's number.
+        process_id: u64,
+    },
     /// The agent answered something else than was asked.
     #[error("the agent answered out of order (expected {expected})")]
     UnexpectedReply {
@@ -133,7 +141,9 @@ impl Coded for ClientError {
             Self::NotRunning { .. } | Self::StandsStill { .. } => ErrorCode::SandboxUnavailable,
             Self::Refused { code, .. } => *code,
             Self::Agent(failure) => failure.code(),
-            Self::Send(_) | Self::Receive(_) | Self::HungUp => ErrorCode::TransportError,
+            Self::Send(_) | Self::Receive(_) | Self::HungUp | Self::Interrupted { .. } => {
+                ErrorCode::TransportError
+            }
             Self::UnexpectedReply { .. } | Self::EscapingEntry { .. } => ErrorCode::TransportError,
             Self::HostFile { source, .. } if source.kind() == io::ErrorKind::NotFound => {
                 ErrorCode::NotFound
@@ -150,6 +160,10 @@ impl Coded for ClientError {
         match self {
             Self::NotRunning { id, .. } => Some(format!(
                 "see why with `mvmctl inspect {id}` and `mvmctl logs {id}`"
+            )),
+            Self::Interrupted { id, process_id } => Some(format!(
+                "where the sandbox is cold, bring it back with `mvmctl resume {id}`; then \
+                 `mvmctl exec {id} --attach {process_id}`"
             )),
             Self::StandsStill { id, .. } => {
                 Some(format!("let it go on first: `mvmctl resume {id}`"))

@@ -100,6 +100,7 @@ pub enum ProcessEvent<'a> {
 /// started detached.
 #[derive(Debug)]
 pub struct Process {
+    sandbox: String,
     process_id: u64,
     pid: u32,
     reader: FrameReader<Compat<OwnedReadHalf>>,
@@ -143,9 +144,13 @@ impl Process {
                 .await
                 .map_err(|_| ClientError::Unresponsive { limit })?,
         };
-        let Frame { kind, payload } = frame
-            .map_err(ClientError::Receive)?
-            .ok_or(ClientError::HungUp)?;
+        let frame = frame.map_err(ClientError::Receive)?;
+        let Some(Frame { kind, payload }) = frame else {
+            return Err(ClientError::Interrupted {
+                id: self.sandbox.clone(),
+                process_id: self.process_id,
+            });
+        };
         let (stream, next_offset) = match kind {
             FrameKind::Data => (OutputStream::Stdout, &mut self.output_offset),
             FrameKind::ErrorData => (OutputStream::Stderr, &mut self.error_offset),
@@ -190,7 +195,7 @@ impl Process {
         }))
     }
 
-    async fn begin(mut stream: AgentStream) -> Result<Self, ClientError> {
+    async fn begin(sandbox: &str, mut stream: AgentStream) -> Result<Self, ClientError> {
         let first: Option<Reply> = stream
             .reader
             .next_message()
@@ -198,6 +203,7 @@ impl Process {
             .map_err(ClientError::Receive)?;
         match first.ok_or(ClientError::HungUp)?.kind {
             Some(reply::Kind::ProcessStarted(started)) => Ok(Self {
+                sandbox: sandbox.to_owned(),
                 process_id: started.process_id,
                 pid: started.pid,
                 reader: stream.reader,
@@ -310,7 +316,7 @@ pub(crate) async fn start(
         return Err(ClientError::NoCommand);
     }
     let operation = Operation::StartProcess(request);
-    let mut process = Process::begin(AgentStream::open(folder, id, operation).await?).await?;
+    let mut process = Process::begin(id, AgentStream::open(folder, id, operation).await?).await?;
     process.deadline = limit.and_then(|limit| Some((Instant::now().checked_add(limit)?, limit)));
     Ok(process)
 }
@@ -321,7 +327,7 @@ pub(crate) async fn attach(
     request: AttachProcess,
 ) -> Result<Process, ClientError> {
     let operation = Operation::AttachProcess(request);
-    Process::begin(AgentStream::open(folder, id, operation).await?).await
+    Process::begin(id, AgentStream::open(folder, id, operation).await?).await
 }
 
 pub(crate) async fn list_processes(
