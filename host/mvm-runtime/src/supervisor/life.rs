@@ -34,6 +34,10 @@ const SHUTDOWN_MARGIN: Duration = Duration::from_secs(10);
 /// first, and most that live for longer do less then.
 const REPLENISH_DELAY: Duration = Duration::from_secs(1);
 
+/// How long pausing, saving and going on may take: reading all memory of a large guest takes
+/// seconds.
+const OPERATION_LIMIT: Duration = Duration::from_secs(120);
+
 /// Why a sandbox stopped running.
 enum End {
     Stop(oneshot::Sender<Outcome>),
@@ -112,10 +116,28 @@ impl Running {
         tokio::pin!(expiry, replenishing);
         let mut replenished = false;
         let mut terminate = signal(SignalKind::terminate()).ok();
+        let mut detached_meanwhile = false;
+        // Does what may take long while the owner is listened to: its death ends the sandbox now,
+        // and a guest or a hypervisor that does not answer does so in the end.
+        macro_rules! attend {
+            ($lease:expr, $leased:expr, $work:expr) => {{
+                let work = tokio::time::timeout(OPERATION_LIMIT, $work);
+                tokio::select! {
+                    done = work => done.map_err(|_| {
+                        let limit = OPERATION_LIMIT.as_secs();
+                        End::Machine(format!("its guest or QEMU did not answer for {limit} s"))
+                    }),
+                    () = owner_gone($lease, $leased && !detached_meanwhile, &mut detached_meanwhile) => {
+                        Err(End::Destroy(None))
+                    }
+                }
+            }};
+        }
         loop {
             let leased = self.record.ownership == Ownership::Leased;
             tokio::select! {
-                detached = lease.ended(), if leased => {
+                detached = listen(lease, detached_meanwhile), if leased => {
+                    detached_meanwhile = false;
                     if !detached {
                         return End::Destroy(None);
                     }
@@ -140,18 +162,24 @@ impl Running {
                         return End::Stop(done);
                     }
                     Demand::Destroy { done } => return End::Destroy(Some(done)),
-                    Demand::Pause { done } => {
-                        let _ = done.send(self.pause(door).await);
-                    }
-                    Demand::Resume { done } => {
-                        let _ = done.send(self.go_on(door).await);
-                    }
+                    Demand::Pause { done } => match attend!(lease, leased, self.pause(door)) {
+                        Ok(outcome) => drop(done.send(outcome)),
+                        Err(end) => return end,
+                    },
+                    Demand::Resume { done } => match attend!(lease, leased, self.go_on(door)) {
+                        Ok(outcome) => drop(done.send(outcome)),
+                        Err(end) => return end,
+                    },
                     Demand::Snapshot { order, done } => {
-                        let _ = done.send(self.snapshot(&order).await);
+                        match attend!(lease, leased, self.snapshot(&order)) {
+                            Ok(outcome) => drop(done.send(outcome)),
+                            Err(end) => return end,
+                        }
                     }
-                    Demand::Cool { done } => match self.cool(door).await {
-                        Ok(()) => return End::Cool(done),
-                        Err(failure) => drop(done.send(Err(failure))),
+                    Demand::Cool { done } => match attend!(lease, leased, self.cool(door)) {
+                        Ok(Ok(())) => return End::Cool(done),
+                        Ok(Err(failure)) => drop(done.send(Err(failure))),
+                        Err(end) => return end,
                     },
                 },
                 exit = self.machine.wait() => {
@@ -397,6 +425,20 @@ impl Ended {
             }
         }
     }
+}
+
+/// Waits until the owner detaches the sandbox (`true`) or is gone (`false`).
+async fn listen(lease: &mut Lease, detached: bool) -> bool {
+    detached || lease.ended().await
+}
+
+/// Waits until the owner is gone; that it detaches the sandbox meanwhile is noted.
+async fn owner_gone(lease: &mut Lease, leased: bool, detached: &mut bool) {
+    if leased && !lease.ended().await {
+        return;
+    }
+    *detached |= leased;
+    std::future::pending().await
 }
 
 /// Records that a sandbox belongs to itself from now on.

@@ -157,6 +157,9 @@ impl Waiting {
             let Ok((stream, _)) = accepted else { continue };
             match order(stream).await {
                 Some((SpareOrder::Take(request), lease)) if self.fits(&request) => {
+                    if !self.is_sound() {
+                        return Err(Some(lease));
+                    }
                     // Nobody else gets in from here on; those who wait are hung up on.
                     let _ = fs::remove_file(self.folder.path().join(CLAIM_SOCKET));
                     drop(listener);
@@ -175,6 +178,13 @@ impl Waiting {
         matches!(&request.origin, Origin::Template { key }
             if template.is_some_and(|template| template.key == *key))
             && request.image_digest == self.image_digest
+    }
+
+    /// Whether its template is still the one it was forked from: most of its memory is that
+    /// template's file.
+    fn is_sound(&self) -> bool {
+        let template = self.started.template.as_ref();
+        template.is_some_and(|template| template.check().is_ok())
     }
 
     async fn become_sandbox(
