@@ -84,7 +84,8 @@ pub fn examine(cache: &Path, qemu: Option<&Path>, state: &Path) -> Vec<Check> {
             let found = format!("QEMU {} at `{}`", qemu.version(), qemu.program().display());
             checks.push(Check::ok("qemu", found));
             checks.push(accelerator(AcceleratorChoice::make(&qemu, &cache)));
-            checks.push(template_memory(&qemu));
+            let stand_in = JailSupport::detect().report().is_applied(Layer::StandIn);
+            checks.push(template_memory(&qemu, stand_in));
         }
         Err(error) => {
             let (cause, remedy) = (chain(&error), error.hint());
@@ -116,9 +117,9 @@ pub fn examine(cache: &Path, qemu: Option<&Path>, state: &Path) -> Vec<Check> {
 
 /// Whether a taken-over QEMU could write to the memory that other forks of its
 /// template share.
-fn template_memory(qemu: &Qemu) -> Check {
+fn template_memory(qemu: &Qemu, stand_in: bool) -> Check {
     const CODE: &str = "template_memory";
-    if qemu.maps_read_only_files() {
+    if qemu.maps_read_only_files() || stand_in {
         return Check::ok(CODE, "read-only for every fork");
     }
     Check::problem(
@@ -126,7 +127,8 @@ fn template_memory(qemu: &Qemu) -> Check {
         Status::Warn,
         "opened for writing by every fork",
         format!(
-            "QEMU {} maps a file copy-on-write only after it has opened it for writing",
+            "QEMU {} maps a file copy-on-write only after it has opened it for writing, and the \
+             kernel lets nobody answer in its place",
             qemu.version()
         ),
         Some("install QEMU 8.2 or newer".into()),

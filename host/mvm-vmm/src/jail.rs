@@ -14,6 +14,7 @@ mod cgroup;
 mod child;
 mod grant;
 mod private_root;
+mod stand_in;
 mod step;
 
 use std::collections::BTreeMap;
@@ -29,14 +30,15 @@ use serde::{Deserialize, Serialize};
 use crate::boot_cache::BootCache;
 use crate::doctor::chain;
 
-/// Under which it is remembered that all namespaces and the private root work.
-const NAMESPACES_WORK: &str = "jail-namespaces";
+/// Under which it is remembered that all layers that are found by trying work.
+const LAYERS_WORK: &str = "jail-layers";
 
 pub(crate) use cgroup::Cgroup;
 pub use cgroup::CgroupError;
 pub(crate) use child::Child;
 pub use grant::GrantError;
 pub(crate) use grant::{Access, Grant};
+pub(crate) use stand_in::StandIn;
 pub use step::{ChildError, JailStep};
 
 /// One independent limit on the jailed process.
@@ -70,6 +72,9 @@ pub enum Layer {
     OomScore,
     /// Bounds on memory and on the number of threads.
     Cgroup,
+    /// The memory that forks share is given to it for reading only, whatever it
+    /// asks for.
+    StandIn,
 }
 
 impl Layer {
@@ -89,6 +94,7 @@ impl Layer {
             Layer::ResourceLimits => "resource_limits",
             Layer::OomScore => "oom_score",
             Layer::Cgroup => "cgroup",
+            Layer::StandIn => "stand_in",
         }
     }
 }
@@ -198,6 +204,8 @@ pub(crate) struct Confined<'a> {
     pub(crate) output: BorrowedFd<'a>,
     pub(crate) file_size_limit: Option<u64>,
     pub(crate) cgroup: Option<&'a Cgroup>,
+    /// Whether the child's listener will be served by a [`StandIn`].
+    pub(crate) filter_opens: bool,
 }
 
 impl JailSupport {
@@ -208,20 +216,23 @@ impl JailSupport {
         support
     }
 
-    /// As [`detect`](JailSupport::detect), but namespaces that worked since the
-    /// host started are not tried again. Should they have been taken away since,
+    /// As [`detect`](JailSupport::detect), but layers that worked since the host
+    /// started are not tried again. Should they have been taken away since,
     /// the machine does not start: no layer is left out for that.
     pub(crate) fn recall(cache: &BootCache) -> JailSupport {
         let mut support = JailSupport::without_namespaces();
         let user = rustix::process::geteuid().as_raw().to_string();
-        if cache.read(NAMESPACES_WORK, &user) == Some(true) {
+        if cache.read(LAYERS_WORK, &user) == Some(true) {
             support.set_namespaces(&LayerState::Applied, LayerState::Applied);
+            let layers = &mut support.report.layers;
+            layers.insert(Layer::StandIn, LayerState::Applied);
             return support;
         }
         support.try_namespaces();
-        if support.report.is_applied(Layer::PrivateRoot) {
+        let report = &support.report;
+        if report.is_applied(Layer::PrivateRoot) && report.is_applied(Layer::StandIn) {
             // Without the memory they are tried again next time.
-            let _ = cache.write(NAMESPACES_WORK, &user, &true);
+            let _ = cache.write(LAYERS_WORK, &user, &true);
         }
         support
     }
@@ -267,6 +278,13 @@ impl JailSupport {
                 self.set_namespaces(&reason, reason.clone());
             }
         }
+        self.report
+            .layers
+            .insert(Layer::StandIn, LayerState::Applied);
+        if let Some(reason) = self.what_is_lacking() {
+            let reason = unavailable(reason);
+            self.report.layers.insert(Layer::StandIn, reason);
+        }
     }
 
     /// What a process jailed now would report.
@@ -305,7 +323,8 @@ impl JailSupport {
     /// Why a process cannot be confined on this host. A failure that may pass,
     /// such as a lack of memory, takes no layer away: then the boot fails.
     fn what_is_lacking(&self) -> Option<String> {
-        let Err(JailError::Child(error)) = self.try_on_nothing() else {
+        let filter_opens = self.report.is_applied(Layer::StandIn);
+        let Err(JailError::Child(error)) = self.try_on_nothing(filter_opens) else {
             return None;
         };
         let lasting = [
@@ -320,10 +339,11 @@ impl JailSupport {
     }
 
     /// Confines a process that has nothing to do.
-    fn try_on_nothing(&self) -> Result<(), JailError> {
+    fn try_on_nothing(&self, filter_opens: bool) -> Result<(), JailError> {
         let null = null_device()?;
         let grants = [Grant::new(Path::new("/usr"), Access::Execute)];
-        let launch = self.launch(&grants, Path::new("/usr"), null.as_fd(), null.as_fd())?;
+        let mut launch = self.launch(&grants, Path::new("/usr"), null.as_fd(), null.as_fd())?;
+        launch.filter_opens = filter_opens;
         let child = child::spawn(&launch).map_err(JailError::Child)?;
         let _ = rustix::process::waitpid(Some(child.pid), rustix::process::WaitOptions::empty());
         Ok(())
@@ -350,6 +370,7 @@ impl JailSupport {
         launch.inherited = confined.inherited;
         launch.file_size_limit = confined.file_size_limit;
         launch.cgroup = confined.cgroup.map(Cgroup::directory);
+        launch.filter_opens = confined.filter_opens;
         child::spawn(&launch).map_err(JailError::Child)
     }
 
@@ -379,6 +400,7 @@ impl JailSupport {
             root,
             landlock,
             cgroup: None,
+            filter_opens: false,
             file_size_limit: None,
             oom_score: oom_score(),
             output,

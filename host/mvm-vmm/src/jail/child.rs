@@ -5,12 +5,12 @@
 //! functions until it executes another program: whatever allocates, locks or
 //! formats is done beforehand, in [`Launch`], and the child walks over it with
 //! plain system calls. A step that fails is sent to the parent as one byte for
-//! the step and four for `errno`; a pipe that closes empty means that the
+//! the step and four for `errno`; a socket that closes without means that the
 //! program was executed.
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, CString};
-use std::io::{self, Read};
+use std::io;
 use std::mem;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
@@ -18,6 +18,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::above_standard_streams;
 use super::private_root::{PrivateRoot, enter_private_root};
+use super::stand_in;
 use super::step::{ChildError, JailStep};
 
 /// The user namespace and the lines written into its maps.
@@ -37,6 +38,9 @@ pub(super) struct Launch<'a> {
     pub(super) landlock: Option<OwnedFd>,
     pub(super) cgroup: Option<BorrowedFd<'a>>,
     pub(super) file_size_limit: Option<u64>,
+    /// Whether the files that the program opens for reading and writing are put
+    /// before the supervisor.
+    pub(super) filter_opens: bool,
     /// The line for `/proc/self/oom_score_adj`.
     pub(super) oom_score: Vec<u8>,
     /// Standard output and error.
@@ -52,6 +56,8 @@ pub(super) struct Launch<'a> {
 pub(crate) struct Child {
     pub(crate) pid: Pid,
     pub(crate) pidfd: OwnedFd,
+    /// Where its calls are to be answered, when they are filtered.
+    pub(crate) listener: Option<OwnedFd>,
 }
 
 const OPEN_FILES: u64 = 256;
@@ -65,9 +71,13 @@ pub(super) fn spawn(launch: &Launch<'_>) -> Result<Child, ChildError> {
         step: JailStep::Create,
         source,
     };
-    let (mut failures, report) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
-        .map(|(read, write)| (std::fs::File::from(read), write))
-        .map_err(|errno| before(errno.into()))?;
+    let (reports, report) = rustix::net::socketpair(
+        rustix::net::AddressFamily::UNIX,
+        rustix::net::SocketType::SEQPACKET,
+        rustix::net::SocketFlags::CLOEXEC,
+        None,
+    )
+    .map_err(|errno| before(errno.into()))?;
     let supervisor = pidfd_open(rustix::process::getpid(), PidfdFlags::empty())
         .map_err(|errno| before(errno.into()))?;
     // The child uses both after it has set up its standard streams.
@@ -116,36 +126,40 @@ pub(super) fn spawn(launch: &Launch<'_>) -> Result<Child, ChildError> {
         return Err(before(io::Error::last_os_error()));
     }
     if pid == 0 {
-        let failed = confine(launch, &supervisor, program, &arguments);
-        // SAFETY: `_exit` may be called at any time and does not return;
-        // `write` reads five bytes from a live array.
-        unsafe {
-            if let Err((step, errno)) = failed {
-                let errno = errno.to_ne_bytes();
-                let message = [step as u8, errno[0], errno[1], errno[2], errno[3]];
-                libc::write(report.as_raw_fd(), message.as_ptr().cast(), message.len());
-                libc::_exit(126);
-            }
-            libc::_exit(0);
+        let report = report.as_raw_fd();
+        let failed = confine(launch, &supervisor, report, program, &arguments);
+        let mut status = 0;
+        if let Err((step, errno)) = failed {
+            let errno = errno.to_ne_bytes();
+            let message = [step as u8, errno[0], errno[1], errno[2], errno[3]];
+            let _ = stand_in::send(report, message, -1);
+            status = 126;
         }
+        // SAFETY: `_exit` may be called at any time and does not return.
+        unsafe { libc::_exit(status) }
     }
     drop(report);
     // SAFETY: the kernel stored a new descriptor, owned by nobody else, there.
     let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
     let pid = Pid::from_raw(pid as i32).expect("clone3 returned a positive process id");
-    let mut message = [0u8; 5];
-    let received = failures.read_exact(&mut message);
-    match received {
-        Ok(()) => {
-            let errno = i32::from_ne_bytes([message[1], message[2], message[3], message[4]]);
-            let _ = rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty());
-            Err(ChildError {
-                step: JailStep::from_byte(message[0]),
-                source: io::Error::from_raw_os_error(errno),
-            })
+    let mut listener = None;
+    while let Ok(Some((message, descriptor))) = stand_in::receive(&reports) {
+        if message[0] == stand_in::LISTENER {
+            listener = descriptor;
+            continue;
         }
-        Err(_) => Ok(Child { pid, pidfd }),
+        let errno = i32::from_ne_bytes([message[1], message[2], message[3], message[4]]);
+        let _ = rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty());
+        return Err(ChildError {
+            step: JailStep::from_byte(message[0]),
+            source: io::Error::from_raw_os_error(errno),
+        });
     }
+    Ok(Child {
+        pid,
+        pidfd,
+        listener,
+    })
 }
 
 /// A step and its `errno`.
@@ -168,6 +182,7 @@ pub(super) fn check(step: JailStep, result: i64) -> Result<i32, Failed> {
 fn confine(
     launch: &Launch<'_>,
     supervisor: &OwnedFd,
+    report: RawFd,
     program: Option<&CStr>,
     arguments: &[*const libc::c_char],
 ) -> Result<(), Failed> {
@@ -204,6 +219,10 @@ fn confine(
         let result =
             unsafe { libc::syscall(libc::SYS_landlock_restrict_self, ruleset.as_raw_fd(), 0) };
         check(JailStep::Landlock, result)?;
+    }
+    if launch.filter_opens {
+        let listener = stand_in::filter_opens()?;
+        stand_in::send(report, [stand_in::LISTENER, 0, 0, 0, 0], listener)?;
     }
     die_with(supervisor)?;
     let Some(program) = program else {

@@ -24,10 +24,12 @@ pub enum JailStep {
     NoNewPrivileges = 7,
     /// Entering the Landlock domain.
     Landlock = 8,
+    /// Putting the files it opens before the supervisor.
+    FilterOpens = 9,
     /// Tying its life to the supervisor's.
-    ParentDeath = 9,
+    ParentDeath = 10,
     /// Executing the program.
-    Execute = 10,
+    Execute = 11,
 }
 
 impl JailStep {
@@ -43,6 +45,7 @@ impl JailStep {
             Capabilities,
             NoNewPrivileges,
             Landlock,
+            FilterOpens,
             ParentDeath,
         ]
         .into_iter()
@@ -63,6 +66,7 @@ impl std::fmt::Display for JailStep {
             JailStep::Capabilities => "empty the capability bounding set",
             JailStep::NoNewPrivileges => "set `no_new_privs`",
             JailStep::Landlock => "enter the Landlock domain",
+            JailStep::FilterOpens => "put the files it opens before the supervisor",
             JailStep::ParentDeath => "tie its life to the supervisor",
             JailStep::Execute => "execute the program",
         })

@@ -62,6 +62,7 @@ fn run_inside(support: &JailSupport, listener: &TcpListener, socket: &Path) -> S
             output: log.as_fd(),
             file_size_limit: Some(FILE_SIZE_LIMIT),
             cgroup: None,
+            filter_opens: false,
         })
         .unwrap();
     rustix::process::waitpid(Some(child.pid), rustix::process::WaitOptions::empty()).unwrap();
@@ -239,6 +240,7 @@ fn a_program_that_cannot_be_executed_is_an_error_of_that_step() {
             output: log.as_fd(),
             file_size_limit: None,
             cgroup: None,
+            filter_opens: false,
         })
         .unwrap_err();
     match error {

@@ -14,7 +14,9 @@ use crate::accelerator::Accelerator;
 use crate::channel::{AgentSocket, SocketError};
 use crate::command_line::{Inherited, Origin, arguments};
 use crate::host::Host;
-use crate::jail::{Access, Confined, Grant, JailError, JailOptions, above_standard_streams};
+use crate::jail::{
+    Access, Confined, Grant, JailError, JailOptions, Layer, StandIn, above_standard_streams,
+};
 use crate::machine_spec::{GuestMemory, KernelSpec, MachineSpec, SpecError};
 use crate::process::Process;
 use crate::qmp::{Qmp, QmpError};
@@ -53,6 +55,9 @@ pub enum StartError {
         #[source]
         source: io::Error,
     },
+    /// The memory file cannot be opened in QEMU's place.
+    #[error("cannot open the memory file in QEMU's place")]
+    StandIn(#[source] io::Error),
     /// QEMU was not started in its jail.
     #[error("cannot start QEMU in its jail")]
     Jail(#[source] JailError),
@@ -154,7 +159,12 @@ impl Machine {
             .jail()
             .make_cgroup(limit, threads)
             .map_err(StartError::Jail)?;
-        let child = host
+        // What this QEMU would open for writing is given to it for reading only.
+        let shared = match memory {
+            GuestMemory::Private(path) if needs_stand_in(host) => Some(path),
+            _ => None,
+        };
+        let mut child = host
             .jail()
             .spawn(&Confined {
                 program: host.qemu.program(),
@@ -165,9 +175,16 @@ impl Machine {
                 output: log.as_fd(),
                 file_size_limit: Some(file_size_limit(spec, jail)),
                 cgroup: cgroup.as_ref(),
+                filter_opens: shared.is_some(),
             })
             .map_err(StartError::Jail)?;
+        let listener = child.listener.take();
         let mut process = Process::watch(child).map_err(StartError::Watch)?;
+        if let (Some(listener), Some(path)) = (listener, shared) {
+            let stand_in = StandIn::new(listener, path).map_err(StartError::StandIn)?;
+            // It ends with QEMU.
+            tokio::spawn(stand_in.serve());
+        }
         // QEMU alone holds its ends now, so that its death is seen here.
         drop((qemu_qmp, first_listener, second_listener, console));
 
@@ -227,6 +244,11 @@ fn open_console(origin: Origin<'_>) -> Result<Option<OwnedFd>, StartError> {
     })
 }
 
+/// Whether shared memory is kept from being written by answering in QEMU's place.
+fn needs_stand_in(host: &Host) -> bool {
+    !host.qemu.maps_read_only_files() && host.jail().report().is_applied(Layer::StandIn)
+}
+
 /// A QEMU that was taken over must not fill the host's disk, not even through
 /// its log: no file grows beyond what the machine can need.
 fn file_size_limit(spec: &MachineSpec, jail: &JailOptions) -> u64 {
@@ -254,7 +276,7 @@ fn grants(
     }
     match memory {
         GuestMemory::Anonymous => {}
-        GuestMemory::Private(path) if host.qemu.maps_read_only_files() => {
+        GuestMemory::Private(path) if host.qemu.maps_read_only_files() || needs_stand_in(host) => {
             grants.push(Grant::new(path, Access::Read));
         }
         GuestMemory::Shared(path) | GuestMemory::Private(path) => {

@@ -133,6 +133,52 @@ async fn forks_go_on_where_the_template_stopped_and_share_nothing() {
     assert_eq!(bench.log(), "");
 }
 
+/// Whatever QEMU asks for: a machine that was taken over changes nothing of another's memory.
+#[tokio::test]
+async fn no_fork_has_the_memory_it_shares_open_for_writing() {
+    use std::os::unix::fs::MetadataExt;
+    let bench = Bench::new();
+    let template = bench.template().await;
+    let fork = bench.fork(&template, "fork").await;
+    let report = fork.jail_report();
+    if !report.is_applied(mvm_vmm::jail::Layer::StandIn)
+        && !bench.host.qemu().maps_read_only_files()
+    {
+        println!("skipped: this host lets nobody answer in QEMU's place, and QEMU is old");
+        return;
+    }
+    let memory = fs::metadata(&template.memory).unwrap();
+    let process = PathBuf::from(format!("/proc/{}", fork.pid()));
+    let mut found = 0;
+    for entry in fs::read_dir(process.join("fd")).unwrap() {
+        let entry = entry.unwrap();
+        let Ok(metadata) = fs::metadata(entry.path()) else {
+            continue;
+        };
+        if (metadata.dev(), metadata.ino()) != (memory.dev(), memory.ino()) {
+            continue;
+        }
+        found += 1;
+        let info = process.join("fdinfo").join(entry.file_name());
+        let info = fs::read_to_string(info).unwrap();
+        let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
+        let flags = u32::from_str_radix(flags.unwrap().trim(), 8).unwrap();
+        assert_eq!(flags & 3, 0, "open for writing: {info}");
+    }
+    assert_eq!(found, 1);
+    // Nor can it open the file itself.
+    let jailed = process
+        .join("root")
+        .join(template.memory.strip_prefix("/").unwrap());
+    if report.is_applied(mvm_vmm::jail::Layer::PrivateRoot) {
+        let opened = File::options().write(true).open(jailed);
+        assert_eq!(
+            opened.unwrap_err().raw_os_error(),
+            Some(rustix::io::Errno::ROFS.raw_os_error())
+        );
+    }
+}
+
 #[tokio::test]
 async fn a_fork_that_resets_ends() {
     let bench = Bench::new();
