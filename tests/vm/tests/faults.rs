@@ -288,6 +288,31 @@ fn a_death_while_a_cold_sandbox_comes_back_costs_it_nothing() {
     }
 }
 
+#[test]
+fn a_snapshot_whose_client_died_is_cleared_while_it_is_still_written() {
+    let bench = Bench::new();
+    let id = bench.create(&[]);
+    let fill = "head -c 40M /dev/urandom > /dev/shm/noise";
+    bench.sh(&id, fill).exits(0);
+    for round in 0..20 {
+        let mut client = bench.command(["snapshot", "create", &id]).spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(random(100)));
+        client.kill().unwrap();
+        client.wait().unwrap();
+        for _ in 0..6 {
+            bench.run(["list"]).exits(0);
+        }
+        // It is served when the guest goes on, and all that was begun has ended.
+        bench.sh(&id, "true").exits(0);
+        let save = ["snapshot", "create", &id];
+        let snapshot = bench.run(save).exits(0).out().trim().to_owned();
+        bench.run(["list"]).exits(0);
+        let left = bench.entries("staging");
+        assert!(left.is_empty(), "round {round}: {left:?}");
+        bench.run(["snapshot", "remove", &snapshot]).exits(0);
+    }
+}
+
 /// Who dies.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Victim {
