@@ -5,6 +5,7 @@
 //! inherit the environment of whoever started them.
 #![allow(
     missing_docs,
+    clippy::print_stdout,
     clippy::unwrap_used,
     reason = "a test fails by panicking"
 )]
