@@ -281,11 +281,22 @@ fn clear_folders(parent: &Path) -> Result<(), RegistryError> {
                             .is_ok_and(|age| age > STAGING_GRACE)
                     }));
         if abandoned {
-            // Another process may be removing it too: what is gone is no error.
-            let _ = fs::remove_dir_all(&path).or_else(|_| fs::remove_file(&path));
+            remove_abandoned(&path);
         }
     }
     Ok(())
+}
+
+/// Removes what a dead process left. A supervisor may still write into the folder of a client that
+/// died: under another name it is not found any more, and nothing is added while it is emptied.
+fn remove_abandoned(path: &Path) {
+    let doomed = path.with_extension("removed");
+    let path = match fs::rename(path, &doomed) {
+        Ok(()) => &doomed,
+        Err(_) => path,
+    };
+    // Another process may be removing it too: what is gone is no error.
+    let _ = fs::remove_dir_all(path).or_else(|_| fs::remove_file(path));
 }
 
 /// Serialises changes of `names/`.
