@@ -16,6 +16,8 @@ use crate::{
 };
 
 const FEW: usize = 10;
+/// Listing takes a few milliseconds, changing places a few seconds.
+const LISTS: usize = 5;
 const RECORD: &str = "sandbox.json";
 const LOCK: &str = "lock";
 
@@ -56,7 +58,7 @@ pub(crate) async fn measure(bench: &mut Bench) -> Outcome<()> {
     }
     run(bench.command(&["destroy", &id]))?;
 
-    for _ in 0..bench.sizes.starts {
+    for _ in 0..bench.sizes.starts.div_ceil(2) {
         for crowd in &mut crowds {
             bench.rest()?;
             fs::remove_dir(&sandboxes)?;
@@ -98,7 +100,9 @@ impl Crowd {
         if listed != self.count + 1 {
             return Err(format!("{listed} lines for {} sandboxes and a head", self.count).into());
         }
-        self.list.time(|| run(bench.command(&["list"])));
+        for _ in 0..LISTS {
+            self.list.time(|| run(bench.command(&["list"])));
+        }
         bench.rest()?;
         if let Some(written) = self.create.time(|| run(bench.command(&["create"]))) {
             run(bench.command(&["destroy", &written.stdout]))?;

@@ -66,12 +66,21 @@ pub(crate) async fn one(bench: &mut Bench, peer: Option<&Runsc>) -> Outcome<()> 
 pub(crate) async fn together(bench: &mut Bench, peer: Option<&Runsc>) -> Outcome<()> {
     bench.keep_spare(true).await?;
     let (mut ours, mut theirs) = <(Samples, Samples)>::default();
+    let mut failed = [0, 0];
     for _ in 0..bench.sizes.rounds {
         bench.rest()?;
-        ours.time(|| all_at_once(|| bench.command(&RUN)));
+        ours.time(|| all_at_once(|| bench.command(&RUN), &mut failed[0]));
         if let Some(peer) = peer {
             bench.rest()?;
-            theirs.time(|| all_at_once(|| peer.command()));
+            theirs.time(|| all_at_once(|| peer.command(), &mut failed[1]));
+        }
+    }
+    for (name, failed) in [TOGETHER, PEERS_TOGETHER].into_iter().zip(failed) {
+        if failed > 0 {
+            let all = bench.sizes.rounds * AT_ONCE;
+            let remark =
+                format!("{name}: {failed} of {all} starts failed; a round with one has no time");
+            bench.report.remark(remark);
         }
     }
     let report = &mut bench.report;
@@ -88,8 +97,8 @@ pub(crate) async fn together(bench: &mut Bench, peer: Option<&Runsc>) -> Outcome
     Ok(())
 }
 
-/// Starts many, waits for all; a round in which one fails is a failure.
-fn all_at_once(command: impl Fn() -> Command) -> Outcome<()> {
+/// Starts many, waits for all; a round in which one fails is a failure, and each is counted.
+fn all_at_once(command: impl Fn() -> Command, failures: &mut usize) -> Outcome<()> {
     let mut running = Vec::new();
     for _ in 0..AT_ONCE {
         let mut command = command();
@@ -100,6 +109,7 @@ fn all_at_once(command: impl Fn() -> Command) -> Outcome<()> {
     for mut child in running {
         failed += usize::from(!child.wait()?.success());
     }
+    *failures += failed;
     if failed > 0 {
         return Err(format!("{failed} of {AT_ONCE} failed").into());
     }
