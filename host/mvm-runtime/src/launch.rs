@@ -28,7 +28,7 @@ use crate::{
         DETACH, KernelFiles, LaunchFailure, LaunchNews, LaunchRequest, Order, Origin, Phase,
         Stopwatch, TemplateRequest,
     },
-    pool::{self, PoolError},
+    pool::{self, PoolError, PoolName},
     random,
     record::{SandboxRecord, now_ms},
     registry::{self, RegistryError},
@@ -250,7 +250,11 @@ pub(crate) async fn launch(
     disk::check_free(&runtime.home)?;
     let boot = boot_artifacts(runtime)?;
     let image = materialize(runtime, &spec.image, progress)?;
-    let pool = pool::load(&runtime.home, &spec.image, &spec.resources)?;
+    let pool = PoolName {
+        image: spec.image.clone(),
+        resources: spec.resources,
+    };
+    let spares = pool::load(&runtime.home, &pool)?.size;
     let host = Host::detect(&runtime.home.cache(), None)?;
     let shape = TemplateShape::of(&host, &image, &boot, &spec.resources);
     let key = shape.key();
@@ -263,11 +267,12 @@ pub(crate) async fn launch(
         image_digest: image.digest.to_string(),
         defaults: defaults(spec, image.config),
         origin: Origin::Template { key: key.clone() },
-        pool,
+        pool: Some(pool),
     };
     watch.lap("resolve");
     if let Some(reason) = runtime.why_boot() {
         let kernel = kernel_files(runtime, &boot, spec)?;
+        request.pool = None;
         request.origin = Origin::Boot {
             kernel,
             boot_console: runtime.boot_console,
@@ -275,7 +280,7 @@ pub(crate) async fn launch(
         };
         return start(runtime, request, watch, progress).await;
     }
-    if request.pool.size > 0
+    if spares > 0
         && let Some((record, lease, phases)) = pool::claim(&runtime.home, &key, &request).await
     {
         return Ok(launched(watch, record, lease, phases, "claim a spare"));

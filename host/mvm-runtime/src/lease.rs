@@ -11,7 +11,7 @@ use mvm_contract::{ErrorCode, SandboxId, SandboxSpec};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    command::CommandDefaults, pool::PoolSettings, record::SandboxRecord, template::TemplateShape,
+    command::CommandDefaults, pool::PoolName, record::SandboxRecord, template::TemplateShape,
 };
 
 /// The line by which the creator gives the sandbox up to itself.
@@ -53,8 +53,9 @@ pub(crate) struct LaunchRequest {
     pub(crate) image_digest: String,
     pub(crate) defaults: CommandDefaults,
     pub(crate) origin: Origin,
-    /// What to do about spares once the sandbox runs.
-    pub(crate) pool: PoolSettings,
+    /// Of what a spare is made once the sandbox runs; of nothing where it was not forked from a
+    /// template.
+    pub(crate) pool: Option<PoolName>,
 }
 
 /// Where a sandbox's guest comes from.
@@ -99,7 +100,7 @@ pub(crate) struct SpareRequest {
     pub(crate) home: PathBuf,
     /// Of the template.
     pub(crate) key: String,
-    pub(crate) pool: PoolSettings,
+    pub(crate) pool: PoolName,
 }
 
 /// Everything a supervisor needs to bring a sandbox back.

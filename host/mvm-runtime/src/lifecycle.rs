@@ -13,7 +13,6 @@ use crate::{
     control::{self, ControlOperation},
     launch::{self, CreateError},
     lease::{LaunchNews, LaunchRequest, Order, Origin, Stopwatch, WakeRequest},
-    pool::{DEFAULT_IDLE_SECONDS, PoolSettings},
     random,
     record::{SandboxRecord, now_ms},
     registry::{self, RegistryError},
@@ -355,10 +354,7 @@ impl Runtime {
             origin: Origin::Snapshot {
                 folder: folder.to_owned(),
             },
-            pool: PoolSettings {
-                size: 0,
-                idle_seconds: DEFAULT_IDLE_SECONDS,
-            },
+            pool: None,
         };
         watch.lap("read snapshot");
         let launched = launch::start(self, request, watch, progress).await?;

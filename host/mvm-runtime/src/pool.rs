@@ -31,7 +31,7 @@ use crate::{
 
 pub(crate) use claim::{claim, retire};
 pub use settings::{DEFAULT_IDLE_SECONDS, MVM_SPARES, PoolError};
-pub(crate) use settings::{PoolFile, PoolSettings, all, load, store};
+pub(crate) use settings::{PoolFile, PoolName, PoolSettings, all, load, store};
 
 /// The name of a spare's socket in its folder.
 pub(crate) const CLAIM_SOCKET: &str = "claim.sock";
@@ -138,19 +138,24 @@ fn meminfo_mib(text: &str, name: &str) -> u64 {
 /// Starts making a spare of a template when there are fewer than there are to be, by a process
 /// like this one, a supervisor. Whether it is made is decided by the process that would make it;
 /// nobody waits for that. Within a tokio runtime.
-pub(crate) fn replenish(home: &Home, key: &str, settings: &PoolSettings) {
-    if count(home, key) >= settings.size {
+pub(crate) fn replenish(home: &Home, key: &str, pool: &PoolName) {
+    if !is_wanted(home, key, pool) {
         return;
     }
     // Without a spare the next start takes longer, and nothing else.
-    let _ = start_like_this(&order(home, key, settings));
+    let _ = start_like_this(&order(home, key, pool));
 }
 
-fn order(home: &Home, key: &str, settings: &PoolSettings) -> Order {
+/// Whether one more spare is to be made, by what is decided now.
+pub(crate) fn is_wanted(home: &Home, key: &str, pool: &PoolName) -> bool {
+    load(home, pool).is_ok_and(|settings| count(home, key) < settings.size)
+}
+
+fn order(home: &Home, key: &str, pool: &PoolName) -> Order {
     Order::Spare(SpareRequest {
         home: home.root().to_owned(),
         key: key.to_owned(),
-        pool: settings.clone(),
+        pool: pool.clone(),
     })
 }
 
@@ -175,13 +180,9 @@ fn start_like_this(order: &Order) -> io::Result<()> {
 }
 
 /// Starts making the first of the spares that are missing; each that is ready makes the next.
-async fn start_first(
-    runtime: &Runtime,
-    key: &str,
-    settings: &PoolSettings,
-) -> Result<(), CreateError> {
-    if count(&runtime.home, key) < settings.size {
-        let order = order(&runtime.home, key, settings);
+async fn start_first(runtime: &Runtime, key: &str, pool: &PoolName) -> Result<(), CreateError> {
+    if is_wanted(&runtime.home, key, pool) {
+        let order = order(&runtime.home, key, pool);
         // A spare belongs to nobody: the lease is let go of.
         drop(launch::start_supervisor(runtime, &order).await?);
     }

@@ -48,7 +48,7 @@ use crate::{
     home::Home,
     lease::{DETACH, LaunchFailure, LaunchNews, Order, Stopwatch, causes},
     machine_facts::MachineFacts,
-    pool::PoolSettings,
+    pool::PoolName,
     record::SandboxRecord,
     template::{self, Template},
 };
@@ -170,7 +170,7 @@ struct Running {
     /// What its memory and disk are changes of.
     template: Option<Template>,
     /// What to do about spares.
-    pool: Option<PoolSettings>,
+    pool: Option<PoolName>,
     // Last: the folder is locked for as long as anything of the sandbox is there.
     lock: FolderLock,
 }

@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use crate::accelerator::{AcceleratorChoice, ProbeError};
 use crate::boot_cache::{BootCache, CacheError};
 use crate::host_tsc::host_tsc_khz;
-use crate::jail::JailSupport;
+use crate::jail::{JailSupport, Layer};
 use crate::qemu::{Qemu, QemuError};
 
 /// Everything about this host that booting a machine depends on.
@@ -81,6 +81,12 @@ impl Host {
     /// The frequency of the host's time stamp counter in kHz.
     pub fn tsc_khz(&self) -> Option<NonZeroU64> {
         self.tsc_khz
+    }
+
+    /// Whether the memory that forks share is open for reading only in each of
+    /// them; otherwise its file must be writable for its owner.
+    pub fn shares_read_only(&self) -> bool {
+        self.qemu.maps_read_only_files() || self.jail().report().is_applied(Layer::StandIn)
     }
 
     /// The layers of the jail this host has; found by trying them at the first

@@ -191,3 +191,13 @@ fn spares_that_are_turned_off_are_neither_made_nor_claimed() {
     assert_eq!(folders(&bench).len(), 0);
     assert_eq!(ready(&bench), 0);
 }
+
+#[test]
+fn a_pool_that_was_emptied_is_not_filled_by_who_came_before() {
+    let bench = Bench::with_spares();
+    let id = bench.create(&[]);
+    set_pool(&bench, &["--size", "0"]);
+    bench.run(["destroy", &id]).exits(0);
+    bench.eventually("it has ended", || bench.processes().is_empty());
+    assert_eq!(folders(&bench).len(), 0);
+}

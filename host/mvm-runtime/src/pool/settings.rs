@@ -23,12 +23,21 @@ pub(crate) struct PoolSettings {
     pub(crate) idle_seconds: u64,
 }
 
+/// What spares are kept of, as it was asked for. Settings belong to it, and not to a template: an
+/// image that is built anew has another template and the same pool. They are read when something
+/// is decided by them, so that no process acts by what was decided before it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PoolName {
+    pub(crate) image: String,
+    pub(crate) resources: Resources,
+}
+
 /// What somebody decided.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PoolFile {
-    pub(crate) image: String,
-    pub(crate) resources: Resources,
+    pub(crate) pool: PoolName,
     pub(crate) settings: PoolSettings,
 }
 
@@ -56,25 +65,21 @@ fn failed(doing: &'static str, path: PathBuf) -> impl FnOnce(io::Error) -> PoolE
     }
 }
 
-fn path(home: &Home, image: &str, resources: &Resources) -> PathBuf {
-    let addressed = serde_json::to_vec(&(image, resources)).unwrap_or_default();
+fn path(home: &Home, pool: &PoolName) -> PathBuf {
+    let addressed = serde_json::to_vec(pool).unwrap_or_default();
     let name = &Digest::of(&addressed).hex()[..32];
     home.pools().join(format!("{name}.json"))
 }
 
-/// The settings for an image and resources; none is kept where spares are turned off.
-pub(crate) fn load(
-    home: &Home,
-    image: &str,
-    resources: &Resources,
-) -> Result<PoolSettings, PoolError> {
+/// The settings of a pool; none is kept where spares are turned off.
+pub(crate) fn load(home: &Home, pool: &PoolName) -> Result<PoolSettings, PoolError> {
     if std::env::var_os(MVM_SPARES).is_some_and(|value| value == "off") {
         return Ok(PoolSettings {
             size: 0,
             idle_seconds: DEFAULT_IDLE_SECONDS,
         });
     }
-    let path = path(home, image, resources);
+    let path = path(home, pool);
     match fs::read(&path) {
         Ok(bytes) => parse(&bytes)
             .map(|file| file.settings)
@@ -89,7 +94,7 @@ pub(crate) fn load(
 
 /// Records what somebody decided.
 pub(crate) fn store(home: &Home, file: &PoolFile) -> Result<(), PoolError> {
-    let path = path(home, &file.image, &file.resources);
+    let path = path(home, &file.pool);
     let bytes = serde_json::to_vec_pretty(file).map_err(io::Error::from);
     bytes
         .and_then(|bytes| durable::replace(&path, &bytes))
@@ -126,15 +131,19 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let home = Home::open(root.path()).unwrap();
         let resources = Resources::default();
-        let size = |image: &str, resources: &Resources| load(&home, image, resources).unwrap().size;
+        let name = |image: &str, resources: &Resources| PoolName {
+            image: image.to_owned(),
+            resources: *resources,
+        };
+        let size =
+            |image: &str, resources: &Resources| load(&home, &name(image, resources)).unwrap().size;
         assert_eq!(size("debian:python", &resources), DEFAULT_SIZE);
         let settings = PoolSettings {
             size: 3,
             idle_seconds: 5,
         };
         let file = PoolFile {
-            image: "debian:python".to_owned(),
-            resources,
+            pool: name("debian:python", &resources),
             settings,
         };
         store(&home, &file).unwrap();

@@ -1,6 +1,8 @@
 //! What a user does with spares.
 
-use super::{PoolError, PoolFile, PoolRecord, PoolSettings, all, keys, living, retire, store};
+use super::{
+    PoolError, PoolFile, PoolName, PoolRecord, PoolSettings, all, keys, living, retire, store,
+};
 use crate::{
     CreateError, Progress, Runtime,
     template::{self, TemplateOrder},
@@ -17,15 +19,19 @@ impl Runtime {
         progress: &(dyn Progress + Sync),
     ) -> Result<String, CreateError> {
         let key = self.build_template(order, progress).await?;
-        let settings = PoolSettings { size, idle_seconds };
-        let file = PoolFile {
+        let pool = PoolName {
             image: order.image.clone(),
             resources: order.resources,
-            settings: settings.clone(),
+        };
+        let settings = PoolSettings { size, idle_seconds };
+        let file = PoolFile {
+            pool: pool.clone(),
+            settings,
         };
         store(&self.home, &file)?;
+        // One that is being made ends by itself when it finds that it is too many.
         retire(&self.home, &key, size).await;
-        super::start_first(self, &key, &settings).await?;
+        super::start_first(self, &key, &pool).await?;
         Ok(key)
     }
 
@@ -40,9 +46,9 @@ impl Runtime {
             let spares = living(&self.home, &key);
             let ready = spares.iter().filter(|(_, ready)| *ready).count();
             let resources = template.manifest.shape.resources;
-            let size = decided
-                .iter()
-                .find(|file| file.image == template.manifest.image && file.resources == resources);
+            let size = decided.iter().find(|PoolFile { pool, .. }| {
+                pool.image == template.manifest.image && pool.resources == resources
+            });
             if spares.is_empty() && size.is_none() {
                 continue;
             }

@@ -41,6 +41,8 @@ pub(super) enum CreationError {
     Template(#[from] TemplateError),
     #[error(transparent)]
     Snapshot(#[from] snapshot::SnapshotError),
+    #[error(transparent)]
+    Pool(#[from] crate::PoolError),
     #[error("the spare did not take its identity")]
     Identity(#[from] GreetError),
     #[error("the spare could not be let run")]
@@ -159,7 +161,7 @@ pub(super) async fn create(
         guest,
         port,
         template,
-        pool: Some(pool),
+        pool,
     })
 }
 

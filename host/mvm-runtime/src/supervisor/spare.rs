@@ -92,9 +92,12 @@ pub(super) async fn serve(request: SpareRequest) -> Result<Option<Claimed>, Crea
     let listener = socket::listen(folder.path(), CLAIM_SOCKET)
         .map_err(|source| CreationError::Door { source })?;
     fault::point("spare.ready");
+    let Some(settings) = still_wanted(&home, &request)? else {
+        return Ok(None);
+    };
     // One replaces another until there are enough.
     pool::replenish(&home, &request.key, &request.pool);
-    let idle = Duration::from_secs(request.pool.idle_seconds);
+    let idle = Duration::from_secs(settings.idle_seconds);
     let mut waiting = Waiting {
         isolation: host.accelerator().isolation,
         facts: MachineFacts::of(&host, &shape.resources),
@@ -125,7 +128,7 @@ pub(super) async fn serve(request: SpareRequest) -> Result<Option<Claimed>, Crea
 fn take_place(home: &Home, request: &SpareRequest) -> Result<Option<LockedFolder>, CreationError> {
     let lock = pool::lock(home, &request.key).map_err(|source| CreationError::Door { source })?;
     let wanted =
-        pool::count(home, &request.key) < request.pool.size && pool::has_room(home, &request.key);
+        pool::is_wanted(home, &request.key, &request.pool) && pool::has_room(home, &request.key);
     if !wanted {
         return Ok(None);
     }
@@ -134,6 +137,16 @@ fn take_place(home: &Home, request: &SpareRequest) -> Result<Option<LockedFolder
     let folder = LockedFolder::create(&home.spares().join(&request.key), name.as_str())?;
     drop(lock);
     Ok(Some(folder))
+}
+
+/// The settings of the pool, unless fewer spares are wanted by now than there are with this one.
+fn still_wanted(
+    home: &Home,
+    request: &SpareRequest,
+) -> Result<Option<pool::PoolSettings>, CreationError> {
+    let _lock = pool::lock(home, &request.key).map_err(|source| CreationError::Door { source })?;
+    let settings = pool::load(home, &request.pool)?;
+    Ok((pool::count(home, &request.key) <= settings.size).then_some(settings))
 }
 
 impl Waiting {
@@ -236,7 +249,7 @@ impl Waiting {
             guest,
             port,
             template,
-            pool: Some(pool),
+            pool,
         })
     }
 }

@@ -139,7 +139,7 @@ pub(super) async fn make(
     for log in [MACHINE_LOG, GUEST_LOG] {
         let _ = fs::remove_file(folder.path().join(log));
     }
-    if host.qemu().maps_read_only_files() {
+    if host.shares_read_only() {
         let read_only = std::os::unix::fs::PermissionsExt::from_mode(0o400);
         fs::set_permissions(&memory, read_only).map_err(TemplateError::io("seal", &memory))?;
     }
