@@ -4,17 +4,20 @@ mod restore;
 mod save;
 mod start;
 
+use std::fs::File;
 use std::io;
+use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use tempfile::NamedTempFile;
+use tempfile::{NamedTempFile, TempPath};
 use tokio::net::UnixStream;
 
 use crate::channel::{AgentSocket, ChannelError};
-use crate::jail::{Cgroup, JailReport};
+use crate::host::Host;
+use crate::jail::{Cgroup, JailReport, Layer};
 use crate::process::Process;
 use crate::qmp::{Qmp, QmpError, QmpEvent};
 
@@ -72,6 +75,30 @@ impl MachineExit {
     }
 }
 
+/// The file that QEMU writes a machine's state to. QEMU opens it by name, and
+/// only one it was granted when it started.
+#[derive(Debug)]
+struct StateFile {
+    file: File,
+    /// Its name for QEMU.
+    path: PathBuf,
+    /// Its name on the host, when QEMU sees no other.
+    _named: Option<TempPath>,
+}
+
+impl StateFile {
+    /// In a root of its own, QEMU keeps the name when the host forgets it.
+    fn new(file: NamedTempFile, path: PathBuf, host: &Host) -> StateFile {
+        let (file, named) = file.into_parts();
+        let private = host.jail().report().is_applied(Layer::PrivateRoot);
+        StateFile {
+            file,
+            path,
+            _named: (!private).then_some(named),
+        }
+    }
+}
+
 /// One of the two ports on which the agent serves.
 ///
 /// A machine restored from a saved one is spoken to on the [other](Port::other)
@@ -111,9 +138,7 @@ pub struct Machine {
     process: Process,
     qmp: Qmp,
     sockets: [AgentSocket; 2],
-    /// QEMU opens the file for a machine's state by name, and only one it was
-    /// granted when it started.
-    state_file: NamedTempFile,
+    state_file: StateFile,
     jail: JailReport,
     shutdown: Option<Shutdown>,
     exit: Option<MachineExit>,

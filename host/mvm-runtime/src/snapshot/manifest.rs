@@ -24,7 +24,7 @@ const MANIFEST: &str = "manifest.json";
 const CODE: &str = "manifest.mac";
 /// Devices and processors; the memory too where it is a stream.
 pub(crate) const STATE: &str = "state";
-/// The pages the guest changed over its template.
+/// The pages the guest changed over its template (see [`super::pages`]).
 pub(crate) const PAGES: &str = "pages";
 /// The blocks of the disk that differ from the template's.
 pub(crate) const DISK: &str = "disk";

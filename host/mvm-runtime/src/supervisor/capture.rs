@@ -123,6 +123,8 @@ impl Running {
         let pause = begun.elapsed();
         let memory = saved?;
         fault::point("snapshot.saved");
+        // Not while the guest stands still.
+        let compressed = snapshot::compress_pages(order.folder);
         let manifest = Manifest {
             version: Manifest::VERSION,
             id: order.id,
@@ -141,7 +143,7 @@ impl Running {
             pause_microseconds: u64::try_from(pause.as_micros()).unwrap_or(u64::MAX),
             files: Vec::new(),
         };
-        let sealed = manifest.seal(order.folder, &key);
+        let sealed = compressed.and_then(|()| manifest.seal(order.folder, &key));
         if sealed.is_err() && stays {
             // The frozen guest's stream is gone with the saved one: a new greeting thaws it.
             self.machine.resume().await.map_err(CaptureError::GoOn)?;

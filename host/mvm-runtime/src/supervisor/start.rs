@@ -202,7 +202,7 @@ impl Place<'_> {
             manifest,
             template,
             state,
-            mut pages,
+            pages,
             mut disk,
         } = opened;
         snapshot::restore_disk(
@@ -214,7 +214,8 @@ impl Place<'_> {
         )?;
         watch.lap("restore disk");
         let memory_file = template.as_ref().map(Template::memory);
-        let memory = match (&memory_file, &mut pages) {
+        let mut delta = pages.as_ref().map(snapshot::read_pages);
+        let memory = match (&memory_file, &mut delta) {
             (Some(file), Some(pages)) => SavedMemory::Delta {
                 file,
                 pages: Some(pages),

@@ -50,13 +50,13 @@ impl Machine {
     /// # Errors
     /// The file then holds a part.
     pub async fn save_devices(&mut self, mut state: &File) -> Result<(), SaveError> {
-        let place = self.state_file.path();
+        let place = &self.state_file.path;
         // `live: false`: the machine keeps its disks and may go on.
         let arguments = json!({ "filename": place, "live": false });
         let saved = self.qmp.execute("xen-save-devices-state", arguments).await;
         saved.map_err(SaveError::Qmp)?;
         // Through the descriptor: the directory may have been renamed since.
-        let mut written = self.state_file.as_file();
+        let mut written = &self.state_file.file;
         let copied = written
             .rewind()
             .and_then(|()| io::copy(&mut written.take(STATE_LIMIT), &mut state))

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::net::UnixStream;
 
-use super::Machine;
+use super::{Machine, StateFile};
 use crate::accelerator::Accelerator;
 use crate::channel::{AgentSocket, SocketError};
 use crate::command_line::{Inherited, Origin, arguments};
@@ -138,6 +138,7 @@ impl Machine {
             .prefix(".machine-state-")
             .tempfile_in(&jail.directory)
             .map_err(StartError::StateFile)?;
+        let state_path = state_file.path().to_owned();
 
         let inherited = Inherited {
             qmp: qemu_qmp.as_raw_fd(),
@@ -169,7 +170,7 @@ impl Machine {
             .spawn(&Confined {
                 program: host.qemu.program(),
                 arguments: &arguments,
-                grants: &grants(host, spec, origin, memory, jail, state_file.path()),
+                grants: &grants(host, spec, origin, memory, jail, &state_path),
                 base: &jail.directory,
                 inherited: &passed,
                 output: log.as_fd(),
@@ -204,7 +205,7 @@ impl Machine {
             process,
             qmp,
             sockets: [first, second],
-            state_file,
+            state_file: StateFile::new(state_file, state_path, host),
             jail: host.jail().report().clone(),
             shutdown: None,
             exit: None,
