@@ -176,8 +176,12 @@ impl Running {
                             Err(end) => return end,
                         }
                     }
-                    Demand::Cool { done } => match attend!(lease, leased, self.cool(door)) {
-                        Ok(Ok(())) => return End::Cool(done),
+                    Demand::Cool { done } => match attend!(lease, leased, self.save_cold(door)) {
+                        Ok(Ok(())) => {
+                            // The end of an owner who was attached comes after this.
+                            self.end_cold().await;
+                            return End::Cool(done);
+                        }
                         Ok(Err(failure)) => drop(done.send(Err(failure))),
                         Err(end) => return end,
                     },
@@ -260,17 +264,21 @@ impl Running {
             .map_err(|error| LaunchFailure::of(&error))
     }
 
-    /// Saves the guest into the sandbox's folder and ends it. When that fails, it goes on.
-    async fn cool(&mut self, door: &Door) -> Outcome {
+    /// Saves the guest into the sandbox's folder, where it stands still then. When that fails, it
+    /// goes on.
+    async fn save_cold(&mut self, door: &Door) -> Outcome {
         self.go_on(door).await?;
         let folder = self.home.sandbox(&self.record.id);
         let cold = self.try_cool(&folder).await;
-        cold.map_err(|error| LaunchFailure::of(&*error))?;
-        // From here on the sandbox is what was saved.
+        cold.map_err(|error| LaunchFailure::of(&*error))
+    }
+
+    /// Ends a guest that was saved: from here on the sandbox is what was saved.
+    async fn end_cold(&mut self) {
         let _ = self.machine.kill().await;
         fault::point("cool.killed");
+        let folder = self.home.sandbox(&self.record.id);
         let _ = std::fs::remove_file(folder.join(super::start::DISK_NAME));
-        Ok(())
     }
 
     async fn try_cool(&mut self, folder: &std::path::Path) -> Result<(), Box<dyn Coded>> {
