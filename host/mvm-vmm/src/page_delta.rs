@@ -55,11 +55,7 @@ pub enum PageDeltaError {
 /// Writes a delta.
 pub(crate) struct PageDeltaWriter<W> {
     out: W,
-    /// Pages of the run under way.
-    run: Vec<u8>,
-    first: u64,
     count: PageCount,
-    zeros: u32,
 }
 
 impl<W: Write> PageDeltaWriter<W> {
@@ -69,63 +65,54 @@ impl<W: Write> PageDeltaWriter<W> {
         out.write_all(&(PAGE_BYTES as u32).to_le_bytes())?;
         Ok(PageDeltaWriter {
             out,
-            run: Vec::with_capacity(RUN_PAGES * PAGE_BYTES),
-            first: 0,
             count: PageCount::default(),
-            zeros: 0,
         })
     }
 
     /// Adds pages that follow each other, beginning with page `number`; numbers ascend from call
     /// to call.
     pub(crate) fn pages(&mut self, number: u64, pages: &[u8]) -> io::Result<()> {
-        for (page, number) in pages.chunks_exact(PAGE_BYTES).zip(number..) {
-            self.page(number, page)?;
-        }
-        Ok(())
-    }
-
-    fn page(&mut self, number: u64, page: &[u8]) -> io::Result<()> {
-        let zero = page.iter().all(|byte| *byte == 0);
-        let length = (self.run.len() / PAGE_BYTES) as u64 + u64::from(self.zeros);
-        let continues =
-            number == self.first + length && length < RUN_PAGES as u64 && zero == (self.zeros > 0);
-        if length > 0 && !continues {
-            self.flush()?;
-        }
-        if self.run.is_empty() && self.zeros == 0 {
-            self.first = number;
-        }
-        if zero {
-            self.zeros += 1;
-            self.count.zeros += 1;
-        } else {
-            self.run.extend_from_slice(page);
-            self.count.data += 1;
-        }
-        Ok(())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        if self.zeros > 0 {
-            header(&mut self.out, self.first, self.zeros, KIND_ZEROS)?;
-            self.zeros = 0;
-        } else if !self.run.is_empty() {
-            let pages = (self.run.len() / PAGE_BYTES) as u32;
-            header(&mut self.out, self.first, pages, KIND_DATA)?;
-            self.out.write_all(&self.run)?;
-            self.run.clear();
+        let (mut first, mut rest) = (number, pages);
+        while rest.len() >= PAGE_BYTES {
+            let (zero, run, behind) = split_run(rest);
+            rest = behind;
+            for part in run.chunks(RUN_PAGES * PAGE_BYTES) {
+                let length = (part.len() / PAGE_BYTES) as u64;
+                let kind = if zero { KIND_ZEROS } else { KIND_DATA };
+                header(&mut self.out, first, length as u32, kind)?;
+                if zero {
+                    self.count.zeros += length;
+                } else {
+                    self.out.write_all(part)?;
+                    self.count.data += length;
+                }
+                first += length;
+            }
         }
         Ok(())
     }
 
     pub(crate) fn finish(mut self) -> io::Result<PageCount> {
-        self.flush()?;
         let pages = self.count.data + self.count.zeros;
         header(&mut self.out, pages, 0, KIND_END)?;
         self.out.flush()?;
         Ok(self.count)
     }
+}
+
+/// The first pages that are all zeros, or of which none is; and what is behind them.
+fn split_run(pages: &[u8]) -> (bool, &[u8], &[u8]) {
+    let mut same = pages.chunks_exact(PAGE_BYTES).map(is_zero).peekable();
+    let zero = same.peek().copied().unwrap_or(false);
+    let length = same.take_while(|kind| *kind == zero).count();
+    let (run, behind) = pages.split_at(length * PAGE_BYTES);
+    (zero, run, behind)
+}
+
+/// Whether a page is all zeros; most others differ in their first bytes.
+fn is_zero(page: &[u8]) -> bool {
+    const ZEROS: [u8; PAGE_BYTES] = [0; PAGE_BYTES];
+    page == ZEROS
 }
 
 fn header(out: &mut impl Write, page: u64, pages: u32, kind: u32) -> io::Result<()> {
@@ -209,8 +196,10 @@ mod tests {
     fn delta(pages: &[(u64, u8)]) -> Vec<u8> {
         let mut out = Vec::new();
         let mut writer = PageDeltaWriter::begin(&mut out).unwrap();
-        for (number, byte) in pages {
-            writer.pages(*number, &page(*byte)).unwrap();
+        // Pages that follow each other come together.
+        for run in pages.chunk_by(|(one, _), (next, _)| one + 1 == *next) {
+            let content: Vec<u8> = run.iter().flat_map(|(_, byte)| page(*byte)).collect();
+            writer.pages(run[0].0, &content).unwrap();
         }
         writer.finish().unwrap();
         out

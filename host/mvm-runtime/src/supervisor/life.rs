@@ -73,11 +73,15 @@ impl Running {
                     return;
                 }
                 End::Stop(done) => {
+                    self.sync_disk().await;
                     let ended = self.end(LifecycleState::Stopped, None);
                     let _ = done.send(Ok(()));
                     ended
                 }
-                End::Terminated => self.end(LifecycleState::Stopped, None),
+                End::Terminated => {
+                    self.sync_disk().await;
+                    self.end(LifecycleState::Stopped, None)
+                }
                 End::Machine(reason) => self.end(LifecycleState::Failed, Some(reason)),
                 End::Cool(done) => {
                     door.shut("it is cold");
@@ -315,6 +319,19 @@ impl Running {
                 self.record.id
             )),
         })
+    }
+
+    /// Brings to the host's disk what the guest has synced, since that outlives it now. A disk that
+    /// cannot be is kept as it is: its guest has nothing to do with it any more.
+    async fn sync_disk(&self) {
+        let path = self
+            .home
+            .sandbox(&self.record.id)
+            .join(super::start::DISK_NAME);
+        let synced = tokio::fs::File::open(path).await;
+        if let Ok(disk) = synced {
+            let _ = disk.sync_all().await;
+        }
     }
 
     /// Ends the guest in order, or by force when it does not end in time.
