@@ -39,7 +39,7 @@ impl QemuAlone {
             .tsc_khz()
             .map(|khz| format!("tsc_early_khz={khz} tsc=reliable "));
         let append = format!(
-            "console=none quiet panic=-1 reboot=triple cryptomgr.notests=1 norandmaps {}no_timer_check",
+            "console=none quiet panic=-1 reboot=triple rcupdate.rcu_expedited=1 cryptomgr.notests=1 norandmaps {}no_timer_check",
             tsc.unwrap_or_default()
         );
         let socket = directory.path().join("channel");

@@ -299,6 +299,14 @@ fn remove_abandoned(path: &Path) {
     let _ = fs::remove_dir_all(path).or_else(|_| fs::remove_file(path));
 }
 
+/// Whether a sandbox, a template or a snapshot is being made by a living process.
+pub(crate) fn is_making(home: &Home) -> bool {
+    let entries = fs::read_dir(home.staging()).into_iter().flatten().flatten();
+    entries
+        .into_iter()
+        .any(|entry| FolderLock::is_held(&entry.path()))
+}
+
 /// Serialises changes of `names/`.
 fn lock_names(home: &Home) -> Result<File, RegistryError> {
     let path = home.names().join(".lock");

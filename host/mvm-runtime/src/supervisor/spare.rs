@@ -39,6 +39,9 @@ use crate::{
 
 /// The name of a guest that has not been claimed.
 const PLACEHOLDER: &str = "spare";
+/// The longest a spare waits before it is made, while others are.
+const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE_INTERVAL: Duration = Duration::from_millis(100);
 /// Whoever connects and says nothing is hung up on.
 const ORDER_LIMIT: Duration = Duration::from_secs(5);
 
@@ -64,6 +67,7 @@ struct Waiting {
 /// otherwise; then nothing is left of it.
 pub(super) async fn serve(request: SpareRequest) -> Result<Option<Claimed>, CreationError> {
     let home = Home::open(&request.home)?;
+    let_others_start(&home).await;
     let template = load_template(&home, &request.key)?;
     let Some(folder) = take_place(&home, &request)? else {
         return Ok(None);
@@ -122,6 +126,15 @@ pub(super) async fn serve(request: SpareRequest) -> Result<Option<Claimed>, Crea
         lease,
         watch,
     }))
+}
+
+/// Waits while sandboxes are being made that somebody waits for: warming a guest up takes a
+/// processor for a second.
+async fn let_others_start(home: &Home) {
+    let waiting = tokio::time::Instant::now();
+    while waiting.elapsed() < PATIENCE && registry::is_making(home) {
+        tokio::time::sleep(PATIENCE_INTERVAL).await;
+    }
 }
 
 /// A folder among the spares of a template, when one more is wanted and the host has room.

@@ -73,7 +73,7 @@ smp 2
 bios FIRMWARE
 kernel /images/vmlinux
 initrd /images/init.cpio
-append console=none quiet panic=-1 reboot=triple cryptomgr.notests=1 norandmaps tsc_early_khz=2596140 tsc=reliable no_timer_check mvm.disk=vdb
+append console=none quiet panic=-1 reboot=triple rcupdate.rcu_expedited=1 cryptomgr.notests=1 norandmaps tsc_early_khz=2596140 tsc=reliable no_timer_check mvm.disk=vdb
 blockdev {"driver":"raw","file":{"driver":"file","filename":"/images/a,b\"c.erofs"},"node-name":"root","read-only":true}
 device virtio-blk-device,id=root-device,drive=root,serial=root,werror=report,rerror=report
 blockdev {"cache":{"no-flush":true},"discard":"unmap","driver":"raw","file":{"discard":"unmap","driver":"file","filename":"/sandbox/disk.raw","locking":"on"},"node-name":"disk","read-only":false}
