@@ -3,6 +3,7 @@
 use std::{
     fs::File,
     io,
+    rc::Rc,
     time::{Duration, SystemTime},
 };
 
@@ -15,14 +16,18 @@ use mvm_wire::{
         StreamOpener, WriteError,
     },
 };
-use tokio::{net::UnixStream, sync::watch, task::AbortHandle};
+use tokio::{
+    net::UnixStream,
+    sync::{Notify, watch},
+    task::AbortHandle,
+};
 use tokio_util::compat::TokioAsyncReadCompatExt as _;
 
 use super::guest_log;
 use crate::{lease::Stopwatch, random};
 
 /// How long a fork's log is left alone.
-const LOG_DELAY: Duration = Duration::from_millis(300);
+const LOG_DELAY: Duration = Duration::from_secs(2);
 /// As much as the agent shows of its new randomness.
 const MIN_SAMPLE_BYTES: usize = 16;
 
@@ -90,6 +95,8 @@ pub(super) struct Guest {
     ended: watch::Receiver<bool>,
     tasks: Vec<AbortHandle>,
     key: ConnectionKey,
+    /// The guest's log is wanted now.
+    log_wanted: Rc<Notify>,
 }
 
 /// A guest whose processes and disk stand still, until it is [introduced](Guest::introduce) to its
@@ -147,6 +154,7 @@ impl Guest {
             ended,
             tasks: vec![driving.abort_handle()],
             key,
+            log_wanted: Rc::default(),
         };
         guest.introduce(known.is_some(), identity).await?;
         watch.lap("identity");
@@ -157,7 +165,11 @@ impl Guest {
             Acquaintance::Greeted(_) => LOG_DELAY,
             Acquaintance::None | Acquaintance::Known(_) => Duration::ZERO,
         };
-        let log = guest_log::follow(guest.opener(), log, guest.ended.clone(), delay);
+        let wanted = Rc::clone(&guest.log_wanted);
+        let begin = async move {
+            let _ = tokio::time::timeout(delay, wanted.notified()).await;
+        };
+        let log = guest_log::follow(guest.opener(), log, guest.ended.clone(), begin);
         guest
             .tasks
             .push(tokio::task::spawn_local(log).abort_handle());
@@ -257,6 +269,7 @@ impl Guest {
 
     /// Asks the guest to end in order, and waits until it has synced its disks.
     pub(super) async fn shut_down(&self, grace: Duration) {
+        self.log_wanted.notify_one();
         let Ok(stream) = self.opener.open().await else {
             return;
         };

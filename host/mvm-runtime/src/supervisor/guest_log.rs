@@ -1,6 +1,6 @@
 //! Keeping the guest's log on the host, so that it outlives the guest.
 
-use std::{fs::File, io::Write as _, time::Duration};
+use std::{fs::File, io::Write as _};
 
 use mvm_wire::{Frame, FrameKind, session::StreamOpener};
 use tokio::sync::watch;
@@ -12,15 +12,15 @@ use super::guest;
 const MAX_LOG_BYTES: u64 = 4 * 1024 * 1024;
 
 /// Copies the guest's log to `log` for as long as the guest is there.
-/// Begins after `delay`.
+/// Begins when `begin` is over.
 pub(super) async fn follow(
     opener: StreamOpener,
     mut log: File,
     mut ended: watch::Receiver<bool>,
-    delay: Duration,
+    begin: impl Future<Output = ()>,
 ) {
     let copy = async {
-        tokio::time::sleep(delay).await;
+        begin.await;
         let Some((mut reader, _writer)) = guest::read_log(&opener).await else {
             return;
         };
