@@ -125,7 +125,16 @@ pub(crate) fn good_plans() -> BTreeMap<String, Case> {
 }
 
 pub(crate) fn key(name: &str) -> SigningKey {
-    SigningKey::from_seed(Digest::of(format!("mvm test key {name}").as_bytes()).as_bytes())
+    SigningKey::from_seed(seed_digest(name).as_bytes())
+}
+
+/// The private key's bytes, hexadecimal.
+pub(crate) fn seed(name: &str) -> String {
+    seed_digest(name).hex()
+}
+
+fn seed_digest(name: &str) -> Digest {
+    Digest::of(format!("mvm test key {name}").as_bytes())
 }
 
 impl Case {

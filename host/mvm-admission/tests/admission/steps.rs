@@ -101,11 +101,11 @@ fn a_denial_says_how_the_rule_is_broken_and_what_to_do() {
         ("memory-below-range", "memory must be between 128"),
         (
             "ttl-endless",
-            "asks for no limit, and at most 3600 seconds to live",
+            "the plan asks for no limit, and at most 3600 seconds to live",
         ),
         (
             "memory-above-ceiling",
-            "asks for 2049, and at most 2048 MiB",
+            "the plan asks for 2049, and at most 2048 MiB",
         ),
         ("number-fraction", "a number is a fraction"),
         (
@@ -114,7 +114,10 @@ fn a_denial_says_how_the_rule_is_broken_and_what_to_do() {
         ),
         ("key-expired", "key `ci` is trusted no more"),
         ("no-signature", "the envelope has 0 signatures, not one"),
-        ("envelope-too-large", "more than 262144 bytes"),
+        (
+            "envelope-too-large",
+            "the envelope has more than 262144 bytes",
+        ),
     ] {
         let denial = denial_of(attack);
         assert!(
