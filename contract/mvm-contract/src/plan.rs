@@ -242,3 +242,6 @@ impl Validity {
         self.not_after.saturating_sub(self.not_before)
     }
 }
+
+#[cfg(test)]
+mod tests;
