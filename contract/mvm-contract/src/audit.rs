@@ -231,3 +231,6 @@ impl SignedRecord {
         key.verifies(&message, &signature).then_some(bytes)
     }
 }
+
+#[cfg(test)]
+mod tests;

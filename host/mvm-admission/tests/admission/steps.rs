@@ -121,7 +121,7 @@ fn a_denial_says_how_the_rule_is_broken_and_what_to_do() {
     ] {
         let denial = denial_of(attack);
         assert!(
-            denial.reason.contains(reason),
+            denial.reason.starts_with(reason),
             "{attack}: {}",
             denial.reason
         );
