@@ -1,8 +1,10 @@
-//! Names and identifiers of sandboxes and snapshots.
+//! Names and identifiers of sandboxes, snapshots and runs.
 
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
+
+use crate::schema::text_schema;
 
 /// Characters of an identifier after its prefix; each carries 5 bits.
 const ID_CHARACTERS: usize = 16;
@@ -71,6 +73,18 @@ identifier!(
     SnapshotId,
     "sn-"
 );
+
+identifier!(
+    /// The identifier of one run, on everything that tells of it: `run-` and 16 characters of
+    /// lowercase base32 (80 random bits).
+    RunId,
+    "run-"
+);
+
+text_schema!(SandboxId, "^sb-[a-z2-7]{16}$");
+text_schema!(SnapshotId, "^sn-[a-z2-7]{16}$");
+text_schema!(RunId, "^run-[a-z2-7]{16}$");
+text_schema!(SandboxName, "^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$");
 
 /// A name the user gave a sandbox or a snapshot: 1 to 63 characters of `a-z`, `0-9` and `-`, first a letter,
 /// last not `-` (RFC 1123 labels, so that it also serves as the guest's hostname). It may not
@@ -162,7 +176,7 @@ macro_rules! text_form {
     )*};
 }
 
-text_form!(SandboxId, SnapshotId, SandboxName);
+text_form!(SandboxId, SnapshotId, RunId, SandboxName);
 
 #[cfg(test)]
 mod tests {

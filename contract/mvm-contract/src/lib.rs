@@ -6,15 +6,27 @@
 
 #![forbid(unsafe_code)]
 
+pub mod audit;
+pub mod canonical;
+mod digest;
+pub mod dsse;
 pub mod duration;
 pub mod error_code;
 pub mod exit_status;
 pub mod identity;
+pub mod key;
+pub mod plan;
+pub mod policy;
+pub mod receipt;
+pub mod schema;
 pub mod size;
 pub mod spec;
 pub mod state;
+pub mod trust;
 
+pub use digest::{Digest, ParseDigestError};
 pub use error_code::{Coded, ErrorCode};
-pub use identity::{IdentityError, SandboxId, SandboxName, SnapshotId};
+pub use identity::{IdentityError, RunId, SandboxId, SandboxName, SnapshotId};
+pub use key::{KeyError, KeyId, PublicKey, SigningKey};
 pub use spec::{Resources, SandboxSpec, SpecError};
 pub use state::LifecycleState;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{Coded, ErrorCode, SandboxName};
@@ -56,7 +57,7 @@ impl Default for SandboxSpec {
 }
 
 /// What a microVM may use of its host.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Resources {
     /// Virtual processors, 1 to 8.
@@ -75,6 +76,32 @@ impl Resources {
     pub const MEMORY_MIB: std::ops::RangeInclusive<u32> = 128..=65_536;
     /// Allowed disk size in MiB.
     pub const DISK_MIB: std::ops::RangeInclusive<u32> = 64..=1_048_576;
+
+    /// Checks that each is within what is allowed.
+    pub fn validate(&self) -> Result<(), SpecError> {
+        let Self {
+            vcpus,
+            memory_mib,
+            disk_mib,
+        } = *self;
+        for (resource, range, given, unit) in [
+            ("number of virtual processors", Self::VCPUS, vcpus, ""),
+            ("memory", Self::MEMORY_MIB, memory_mib, " MiB"),
+            ("disk", Self::DISK_MIB, disk_mib, " MiB"),
+        ] {
+            if !range.contains(&given) {
+                let (minimum, maximum) = (*range.start(), *range.end());
+                return Err(SpecError::ResourceOutOfRange {
+                    resource,
+                    minimum,
+                    maximum,
+                    given,
+                    unit,
+                });
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Default for Resources {
@@ -149,27 +176,7 @@ impl Coded for SpecError {
 impl SandboxSpec {
     /// Checks every rule that needs nothing but the specification itself.
     pub fn validate(&self) -> Result<(), SpecError> {
-        let Resources {
-            vcpus,
-            memory_mib,
-            disk_mib,
-        } = self.resources;
-        for (resource, range, given, unit) in [
-            ("number of virtual processors", Resources::VCPUS, vcpus, ""),
-            ("memory", Resources::MEMORY_MIB, memory_mib, " MiB"),
-            ("disk", Resources::DISK_MIB, disk_mib, " MiB"),
-        ] {
-            if !range.contains(&given) {
-                let (minimum, maximum) = (*range.start(), *range.end());
-                return Err(SpecError::ResourceOutOfRange {
-                    resource,
-                    minimum,
-                    maximum,
-                    given,
-                    unit,
-                });
-            }
-        }
+        self.resources.validate()?;
         for (name, value) in &self.environment {
             validate_variable(name, value)?;
         }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::digest::Digest;
+use mvm_contract::Digest;
 
 /// A root filesystem in the store, ready to be mounted.
 #[derive(Debug, Clone)]

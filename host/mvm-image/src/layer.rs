@@ -9,9 +9,9 @@ use flate2::bufread::MultiGzDecoder;
 use sha2::{Digest as _, Sha256};
 use zstd::stream::read::Decoder as ZstdDecoder;
 
-use crate::digest::Digest;
 use crate::limits::Limits;
 use crate::progress::Progress;
+use mvm_contract::Digest;
 
 /// The largest zstd window, 2^27 bytes: what the reference decoder accepts by
 /// default, and what bounds the decoder's memory.

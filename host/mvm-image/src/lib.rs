@@ -8,7 +8,6 @@
 mod atomic_file;
 pub mod boot;
 pub mod debian;
-mod digest;
 mod erofs;
 mod image;
 mod layer;
@@ -22,12 +21,12 @@ mod store;
 mod tar;
 
 pub use atomic_file::WriteFileError;
-pub use digest::{Digest, ParseDigestError};
 pub use erofs::ErofsError;
 pub use image::{Image, ImageConfig};
 pub use limits::Limits;
 pub use materialize::{LayerError, MaterializeError, MaterializeOptions, materialize};
 pub use merge::MergeError;
+pub use mvm_contract::{Digest, ParseDigestError};
 pub use oci::SourceError;
 pub use progress::{Progress, Silent};
 pub use source::{ImageSource, ParseSourceError};

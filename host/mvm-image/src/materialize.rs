@@ -16,7 +16,6 @@ use serde::{Deserialize, Serialize};
 
 pub use error::{LayerError, MaterializeError};
 
-use crate::digest::Digest;
 use crate::erofs::{ErofsError, Extent, Layout};
 use crate::image::{Image, ImageConfig};
 use crate::layer::{Exceeded, LayerReader};
@@ -27,6 +26,7 @@ use crate::progress::Progress;
 use crate::source::ImageSource;
 use crate::store::{Entry, RecordName, Staging, Store};
 use crate::tar::TarReader;
+use mvm_contract::Digest;
 
 /// Raised whenever the same layers would give other bytes than before.
 const WRITER_VERSION: u32 = 1;

@@ -11,11 +11,11 @@ mod document;
 mod error;
 mod resolve;
 
-use crate::digest::Digest;
 use crate::image::ImageConfig;
 use crate::layer::{Blob, Compression};
 use crate::limits::Limits;
 use crate::source::{ImageSource, is_default_name};
+use mvm_contract::Digest;
 
 pub use error::SourceError;
 

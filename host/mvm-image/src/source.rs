@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use crate::digest::{Digest, ParseDigestError};
+use mvm_contract::{Digest, ParseDigestError};
 
 /// Where an image comes from.
 ///

@@ -32,7 +32,7 @@ pub use lock::Lock;
 pub use seal::{Entry, Seal};
 pub use staging::Staging;
 
-use crate::digest::Digest;
+use mvm_contract::Digest;
 
 /// A directory of content-addressed files. Cheap to clone; holds nothing open.
 #[derive(Debug, Clone)]

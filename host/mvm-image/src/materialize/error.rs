@@ -2,12 +2,12 @@
 
 use std::io;
 
-use crate::digest::Digest;
 use crate::erofs::ErofsError;
 use crate::merge::MergeError;
 use crate::oci::SourceError;
 use crate::store::StoreError;
 use crate::tar::TarError;
+use mvm_contract::Digest;
 
 /// A build that did not happen. Nothing of it stays in the store.
 #[derive(Debug, thiserror::Error)]

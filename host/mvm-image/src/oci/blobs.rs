@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use super::SourceError;
 use super::archive::Archive;
-use crate::digest::Digest;
 use crate::layer::Blob;
 use crate::limits::Limits;
+use mvm_contract::Digest;
 
 /// The files of one OCI layout.
 pub(super) enum Blobs {

@@ -10,9 +10,9 @@ use super::blobs::read_document;
 use super::document::{parse, parse_digest};
 use super::resolve::{check_layer_count, parse_config};
 use super::{Layer, Resolved, SourceError};
-use crate::digest::Digest;
 use crate::layer::{Blob, Compression};
 use crate::limits::Limits;
+use mvm_contract::Digest;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]

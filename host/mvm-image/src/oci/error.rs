@@ -3,8 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
-use crate::digest::{Digest, ParseDigestError};
 use crate::tar::TarError;
+use mvm_contract::{Digest, ParseDigestError};
 
 /// A source that is absent, broken, ambiguous or not supported.
 #[derive(Debug, thiserror::Error)]

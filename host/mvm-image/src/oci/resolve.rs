@@ -6,9 +6,9 @@ use super::document::{
     Manifest, OCI_CONFIG, OCI_INDEX, OCI_MANIFEST, layer_compression, parse, parse_digest,
 };
 use super::{Layer, Resolved, SourceError};
-use crate::digest::Digest;
 use crate::image::ImageConfig;
 use crate::limits::Limits;
+use mvm_contract::Digest;
 
 /// Indexes inside indexes.
 const NESTING: usize = 4;

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::digest::Digest;
+use mvm_contract::Digest;
 
 /// A store operation that did not happen. Nothing half-written is visible.
 #[derive(Debug, thiserror::Error)]

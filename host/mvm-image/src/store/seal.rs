@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::StoreError;
-use crate::digest::Digest;
+use mvm_contract::Digest;
 
 /// What the filesystem says about a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -7,12 +7,16 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-/// The SHA-256 of some content; the only algorithm this crate accepts.
+use crate::schema::text_schema;
+
+/// The SHA-256 of some content; the only algorithm that is accepted.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Digest([u8; 32]);
 
-/// Why a text is not a digest this crate accepts.
+text_schema!(Digest, "^sha256:[0-9a-f]{64}$");
+
+/// Why a text is not a digest that is accepted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ParseDigestError {
     /// The part before the colon names an algorithm other than `sha256`.
@@ -31,16 +35,19 @@ pub enum ParseDigestError {
 
 impl Digest {
     /// The digest with these 32 bytes.
+    #[must_use]
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 
     /// The digest of `content`.
+    #[must_use]
     pub fn of(content: &[u8]) -> Self {
         Self(Sha256::digest(content).into())
     }
 
-    /// The digest of everything `reader` yields, and how many bytes that was.
+    /// The digest of everything `reader` yields, and how many bytes that was. What the reader reads
+    /// is the caller's: nothing is opened here.
     pub fn of_reader(reader: &mut impl Read) -> io::Result<(Self, u64)> {
         let mut hash = Sha256::new();
         let mut size: u64 = 0;
@@ -58,11 +65,13 @@ impl Digest {
     }
 
     /// The raw 32 bytes.
+    #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
 
     /// The 64 hex digits without the algorithm.
+    #[must_use]
     pub fn hex(&self) -> String {
         hex::encode(self.0)
     }
