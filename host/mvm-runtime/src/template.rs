@@ -16,7 +16,9 @@ use mvm_contract::{Coded, ErrorCode};
 use serde::Serialize;
 
 pub(crate) use manifest::{DISK, MEMORY, STATE, Template, TemplateManifest};
-pub(crate) use registry::{ListedTemplate, TemplateLock, find, list, load, lock, publish, remove};
+pub(crate) use registry::{
+    ListedTemplate, TemplateLock, find, list, load, load_checked, lock, publish, remove,
+};
 pub(crate) use shape::TemplateShape;
 pub use upkeep::TemplateOrder;
 

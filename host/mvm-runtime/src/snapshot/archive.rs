@@ -30,7 +30,7 @@ use crate::{
     disk,
     folder::LockedFolder,
     home::Home,
-    template::{self, Template, TemplateError, TemplateManifest},
+    template::{self, Template, TemplateManifest},
 };
 
 const SNAPSHOT_FILES: [&str; 5] = ["manifest.json", "manifest.mac", STATE, PAGES, DISK];
@@ -116,13 +116,7 @@ fn append_template(
         snapshot: scratch.path().to_owned(),
         source,
     };
-    let template = template::load(home, key).map_err(failed)?;
-    let template = template.ok_or_else(|| {
-        failed(TemplateError::NotFound {
-            key: key.to_owned(),
-        })
-    })?;
-    template.check().map_err(failed)?;
+    let template = template::load_checked(home, key).map_err(failed)?;
     let path = template.folder.join(TEMPLATE_MANIFEST);
     let manifest = fs::read(&path).map_err(SnapshotError::file("read", &path))?;
     let code = host_key.authenticate(&manifest);

@@ -101,13 +101,7 @@ fn open_template(
         snapshot: folder.to_owned(),
         source,
     };
-    let template = template::load(home, key).map_err(failed)?;
-    let template = template.ok_or_else(|| {
-        failed(TemplateError::NotFound {
-            key: key.to_owned(),
-        })
-    })?;
-    template.check().map_err(failed)?;
+    let template = template::load_checked(home, key).map_err(failed)?;
     let differs = |what, expected: &Digest, found: &Digest| {
         Err(SnapshotError::Mismatch {
             snapshot: folder.to_owned(),

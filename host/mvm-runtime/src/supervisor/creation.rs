@@ -8,7 +8,7 @@ use mvm_vmm::{DetectError, GuestMemory, Host};
 use super::{
     Running,
     guest::{GreetError, GuestIdentity},
-    start::{GuestStartError, Place, Started, load_template},
+    start::{GuestStartError, Place, Started},
 };
 use crate::{
     fault,
@@ -19,7 +19,7 @@ use crate::{
     record::{RecordError, SandboxRecord, StartOrigin},
     registry::{self, RegistryError},
     snapshot::{self, COLD},
-    template::TemplateError,
+    template::{self, TemplateError},
 };
 
 /// Why a sandbox could not be made.
@@ -120,7 +120,7 @@ pub(super) async fn create(
             (booted.await?, StartOrigin::Boot { reason })
         }
         Origin::Template { key } => {
-            let template = load_template(&home, key)?;
+            let template = template::load_checked(&home, key)?;
             watch.lap("check template");
             let forked = place.fork(template, identity, watch).await?;
             (forked, StartOrigin::Template)

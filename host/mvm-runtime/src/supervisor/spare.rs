@@ -22,7 +22,7 @@ use super::{
     Lease, Running,
     creation::{CreationError, hostname},
     guest::GuestIdentity,
-    start::{Place, Started, load_template},
+    start::{Place, Started},
     warm_up::warm_up,
 };
 use crate::{
@@ -34,7 +34,7 @@ use crate::{
     pool::{self, CLAIM_SOCKET},
     random,
     record::{SandboxRecord, StartOrigin},
-    registry, socket,
+    registry, socket, template,
 };
 
 /// The name of a guest that has not been claimed.
@@ -68,7 +68,7 @@ struct Waiting {
 pub(super) async fn serve(request: SpareRequest) -> Result<Option<Claimed>, CreationError> {
     let home = Home::open(&request.home)?;
     let_others_start(&home).await;
-    let template = load_template(&home, &request.key)?;
+    let template = template::load_checked(&home, &request.key)?;
     let Some(folder) = take_place(&home, &request)? else {
         return Ok(None);
     };

@@ -23,7 +23,7 @@ use crate::{
     lease::{KernelFiles, Stopwatch},
     snapshot::{self, SnapshotError},
     sparse_file::{self, SparseFileError},
-    template::{self, Template, TemplateError},
+    template::{Template, TemplateError},
 };
 
 /// From QEMU's start to the agent's answer; many times what a loaded host needs.
@@ -302,16 +302,6 @@ impl Place<'_> {
             ..JailOptions::default()
         }
     }
-}
-
-/// The template of a key, its seals checked.
-pub(super) fn load_template(home: &Home, key: &str) -> Result<Template, TemplateError> {
-    let template = template::load(home, key)?;
-    let template = template.ok_or_else(|| TemplateError::NotFound {
-        key: key.to_owned(),
-    })?;
-    template.check()?;
-    Ok(template)
 }
 
 fn connection_key(text: &str) -> Result<ConnectionKey, GuestStartError> {

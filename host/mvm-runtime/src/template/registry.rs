@@ -46,6 +46,15 @@ pub(crate) fn load(home: &Home, key: &str) -> Result<Option<Template>, TemplateE
     }))
 }
 
+/// The template of a key, its seals checked.
+pub(crate) fn load_checked(home: &Home, key: &str) -> Result<Template, TemplateError> {
+    let template = load(home, key)?.ok_or_else(|| TemplateError::NotFound {
+        key: key.to_owned(),
+    })?;
+    template.check()?;
+    Ok(template)
+}
+
 /// The template of a shape, when there is one that can be used.
 pub(crate) fn find(home: &Home, shape: &TemplateShape) -> Option<Template> {
     let template = load(home, &shape.key()).ok()??;
