@@ -19,6 +19,7 @@ mod durable;
 mod fault;
 mod folder;
 mod home;
+pub mod keys;
 mod launch;
 mod lease;
 mod lifecycle;
