@@ -8,7 +8,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use mvm_admission::{
-    Admission, AdmittedPlan, Denial, EnvelopeBytes, HostFacts, ImageFacts, Request, Seal,
+    Admission, AdmittedPlan, Denial, EnvelopeBytes, HostFacts, ImageFacts, ReplayView, Request,
+    Seal,
 };
 use mvm_contract::{
     Coded, Digest, ErrorCode, KeyId, SandboxId,
@@ -141,40 +142,25 @@ pub(crate) fn admit(
     sandbox: &SandboxId,
 ) -> Result<Admitted, AdmissionError> {
     let signer = keys::host_signer(home)?;
-    let roots = keys::trust_roots(home)?;
-    let policy = keys::host_policy(home)?;
-    let facts = facts(home, host, launch, software_seal, signer.public_key().id());
     let mut log = AuditLog::open(home)?;
     // From here on this process alone spends nonces.
     let spending = log.transaction()?;
-    let admission = mvm_admission::admit(&Request {
-        envelope: EnvelopeBytes::new(envelope.as_bytes()),
-        roots: &roots,
-        policy: &policy,
-        host: &facts,
-        replay: &spending,
-        now: now_ms() / 1000,
-    });
-    let plan = match admission {
-        Admission::Admitted(plan) => plan,
-        Admission::Denied(denial) => {
-            let mut event = Event::new(EventKind::PlanDenied);
-            event.plan_digest = Some(Digest::of(envelope.as_bytes()));
-            event.sandbox = Some(sandbox.clone());
-            event.rule = Some(denial.rule.to_string());
-            spending.append(event, &signer, Durability::Eventual)?;
-            return Err(AdmissionError::Denied(denial));
-        }
-    };
     let mut event = Event::new(EventKind::PlanAdmitted);
     event.sandbox = Some(sandbox.clone());
+    let plan = match decide(home, host, envelope, launch, software_seal, &spending) {
+        Ok(plan) => plan,
+        Err(error) => {
+            event.kind = EventKind::PlanDenied;
+            event.plan_digest = Some(Digest::of(envelope.as_bytes()));
+            if let AdmissionError::Denied(denial) = &error {
+                event.rule = Some(denial.rule.to_string());
+            }
+            spending.append(event, &signer, Durability::Eventual)?;
+            return Err(error);
+        }
+    };
     event.plan_digest = Some(plan.digest());
     event.key = Some(plan.key());
-    if let Err(error) = compare(&plan, launch) {
-        event.kind = EventKind::PlanDenied;
-        spending.append(event, &signer, Durability::Eventual)?;
-        return Err(error);
-    }
     event.principal = Some(plan.plan().principal.clone());
     event.profile = Some(plan.plan().profile);
     event.image_digest = Some(plan.plan().image.digest);
@@ -184,6 +170,45 @@ pub(crate) fn admit(
     let audit = spending.append(event, &signer, Durability::Durable)?;
     fault::point("admission.spent");
     Ok(Admitted { plan, audit })
+}
+
+/// Whether a launch would be admitted now. Nothing is spent or recorded.
+pub(crate) fn preview(
+    home: &Home,
+    host: &Host,
+    envelope: &str,
+    launch: &Launch<'_>,
+    software_seal: Seal,
+) -> Result<(), AdmissionError> {
+    let mut log = AuditLog::open(home)?;
+    let view = log.transaction()?;
+    decide(home, host, envelope, launch, software_seal, &view).map(drop)
+}
+
+fn decide(
+    home: &Home,
+    host: &Host,
+    envelope: &str,
+    launch: &Launch<'_>,
+    software_seal: Seal,
+    replay: &dyn ReplayView,
+) -> Result<AdmittedPlan, AdmissionError> {
+    let own = keys::host_signer(home)?.public_key().id();
+    let roots = keys::trust_roots(home)?;
+    let policy = keys::host_policy(home)?;
+    let facts = facts(home, host, launch, software_seal, own);
+    let admission = mvm_admission::admit(&Request {
+        envelope: EnvelopeBytes::new(envelope.as_bytes()),
+        roots: &roots,
+        policy: &policy,
+        host: &facts,
+        replay,
+        now: now_ms() / 1000,
+    });
+    match admission {
+        Admission::Admitted(plan) => compare(&plan, launch).map(|()| plan),
+        Admission::Denied(denial) => Err(AdmissionError::Denied(denial)),
+    }
 }
 
 /// Adds to the audit log what became of a sandbox. Its owner is not kept waiting for a log that

@@ -9,6 +9,7 @@
 //!   pools/             how many spares are kept of what
 //!   snapshots/ID/      saved sandboxes
 //!   keys/              what this host signs and authenticates with, and whom it believes
+//!   audit/             the audit log of this host
 //!   policy.json        what plans may do on this host
 //!   store/             content-addressed images
 //!   layouts/           OCI layouts of the `debian:` images
@@ -109,6 +110,7 @@ impl Home {
             home.pools(),
             home.snapshots(),
             home.keys(),
+            home.audit(),
             home.store(),
             home.layouts(),
             home.boot(),
@@ -185,6 +187,12 @@ impl Home {
     #[must_use]
     pub fn keys(&self) -> PathBuf {
         self.root.join("keys")
+    }
+
+    /// The audit log of this host.
+    #[must_use]
+    pub fn audit(&self) -> PathBuf {
+        self.root.join("audit")
     }
 
     /// What plans may do on this host.

@@ -7,7 +7,7 @@ use std::{
     collections::BTreeMap, fmt, io, os::fd::OwnedFd, path::PathBuf, process::Stdio, time::Duration,
 };
 
-use mvm_admission::EnvelopeBytes;
+use mvm_admission::{EnvelopeBytes, Seal};
 use mvm_contract::{Coded, ErrorCode, SandboxId, SandboxSpec, SpecError, plan::LaunchPath};
 use mvm_image::{
     Image, ImageConfig, ImageSource, MaterializeOptions, Progress, boot::BootArtifacts,
@@ -34,7 +34,7 @@ use crate::{
     record::{SandboxRecord, now_ms},
     plan::{self, GuestSoftware, OWN_VALIDITY_SECONDS, PlanError},
     keys::{self, KeyStoreError},
-    admission::AdmissionError,
+    admission::{self, AdmissionError},
     registry::{self, RegistryError},
     snapshot::SnapshotError,
     template::{self, TemplateShape},
@@ -363,6 +363,30 @@ pub(crate) fn sign_plan(
     let signer = keys::host_signer(&runtime.home)?;
     let envelope = plan::propose(&launch, runtime.profile, validity_seconds, &signer)?;
     Ok(envelope.into_bytes())
+}
+
+/// Whether a sandbox would be admitted, in the way it would be launched, and by which plan.
+/// Nothing starts, and the plan is not spent.
+pub(crate) fn dry_run(
+    runtime: &Runtime,
+    spec: &SandboxSpec,
+    progress: &(dyn Progress + Sync),
+) -> Result<Vec<u8>, CreateError> {
+    let mut resolved = resolve(runtime, spec, progress)?;
+    resolved.request.path = if runtime.why_boot().is_some() {
+        LaunchPath::Boot
+    } else if resolved.has_spare(runtime) {
+        LaunchPath::Spare
+    } else {
+        LaunchPath::Template
+    };
+    resolved.sign(runtime)?;
+    let host = Host::detect(&runtime.home.cache(), None)?;
+    let launch = resolved.request.launch(None);
+    let envelope = &resolved.request.envelope;
+    // The kernel's seal is looked at when it boots.
+    admission::preview(&runtime.home, &host, envelope, &launch, Seal::Holds)?;
+    Ok(resolved.request.envelope.into_bytes())
 }
 
 /// A request whose image and guest software are there; it has no plan yet.

@@ -45,7 +45,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 use mvm_contract::{SandboxSpec, plan::{LaunchPath, Profile}};
 
 pub use admission::{AdmissionError, AdmissionRecord};
-pub use audit::{AuditError, AuditId};
+pub use audit::{AuditError, AuditId, files as audit_files, seal as seal_audit_log};
 pub use client::{
     AgentFailure, ClientError, ExitStatus, FileEntry, FileKind, FileReader, FileStatus,
     OutputStream, Process, ProcessEvent, ProcessExit, ProcessInput, ProcessSummary,
@@ -174,6 +174,16 @@ impl Runtime {
         progress: &(dyn Progress + Sync),
     ) -> Result<Vec<u8>, CreateError> {
         launch::sign_plan(self, spec, path, validity_seconds, progress)
+    }
+
+    /// Whether a sandbox would be admitted, and the plan it would be launched by. The image is
+    /// made ready for it; nothing starts, and the plan is not spent.
+    pub fn dry_run(
+        &self,
+        spec: &SandboxSpec,
+        progress: &(dyn Progress + Sync),
+    ) -> Result<Vec<u8>, CreateError> {
+        launch::dry_run(self, spec, progress)
     }
 
     /// Why a sandbox is to boot instead of being forked; nothing when it is forked.

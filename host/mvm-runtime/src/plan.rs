@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::{random, record::now_ms};
 
 /// How long a plan may wait that is launched by the process that made it, seconds.
-pub const OWN_VALIDITY_SECONDS: u64 = 60;
+pub(crate) const OWN_VALIDITY_SECONDS: u64 = 60;
 /// The clock may be set back so far between two steps of one launch, seconds.
 const CLOCK_SLACK_SECONDS: u64 = 5;
 

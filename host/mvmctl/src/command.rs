@@ -68,6 +68,36 @@ pub(crate) async fn dispatch(arguments: Arguments) -> Result<u8, Failure> {
     }
 }
 
+/// Tells by which plan a sandbox of this shape would be launched, once it is seen that it would
+/// be admitted.
+fn dry_run(
+    context: &Context,
+    shape: &Shape,
+    complete: impl FnOnce(SandboxSpec) -> SandboxSpec,
+) -> Result<u8, Failure> {
+    let display = Display::new(context.quiet, START_PATIENCE);
+    let runtime = context
+        .runtime
+        .clone()
+        .with_boot_console(shape.boot_console)
+        .with_profile(shape.profile);
+    let envelope = runtime.dry_run(&complete(spec_of(shape)), &display)?;
+    plan::show(context, &envelope)?;
+    Ok(0)
+}
+
+fn spec_of(shape: &Shape) -> SandboxSpec {
+    SandboxSpec {
+        image: shape.image.clone(),
+        resources: Resources {
+            vcpus: shape.cpus,
+            memory_mib: shape.memory,
+            disk_mib: shape.disk,
+        },
+        ..SandboxSpec::default()
+    }
+}
+
 /// Creates a sandbox of this shape and copies in what it asks for.
 async fn create_sandbox(
     context: &Context,
@@ -80,22 +110,24 @@ async fn create_sandbox(
             return Err(Failure::host_io(doing, &error));
         }
     }
-    let spec = complete(SandboxSpec {
-        image: shape.image.clone(),
-        resources: Resources {
-            vcpus: shape.cpus,
-            memory_mib: shape.memory,
-            disk_mib: shape.disk,
-        },
-        ..SandboxSpec::default()
-    });
+    let spec = complete(spec_of(shape));
     let display = Display::new(context.quiet, START_PATIENCE);
     let runtime = context
         .runtime
         .clone()
-        .with_boot_console(shape.boot_console);
+        .with_boot_console(shape.boot_console)
+        .with_profile(shape.profile);
     doctor::announce_fallback(context);
-    let sandbox = runtime.create(&spec, &display).await?;
+    let sandbox = match &shape.plan {
+        Some(file) => {
+            let envelope = std::fs::read(file).map_err(|error| {
+                Failure::host_io(format!("failed to read `{}`", file.display()), &error)
+            })?;
+            let created = runtime.create_by_plan(&envelope, spec.environment, &display);
+            created.await?
+        }
+        None => runtime.create(&spec, &display).await?,
+    };
     if shape.trace {
         trace(sandbox.start_phases());
     }
