@@ -250,7 +250,11 @@ fn facts(
         initramfs: (software.initramfs_digest, software_seal),
         agent_version: software.agent_version.clone(),
         // Its manifest was authenticated when its digest was taken.
-        snapshots: launch.snapshot.map(|digest| (digest, Seal::Holds)).into_iter().collect(),
+        snapshots: launch
+            .snapshot
+            .map(|digest| (digest, Seal::Holds))
+            .into_iter()
+            .collect(),
     }
 }
 
@@ -258,7 +262,11 @@ fn facts(
 fn image_seal(home: &Home, launch: &Launch<'_>) -> Option<(Digest, Seal)> {
     let digest: Digest = launch.image_digest.parse().ok()?;
     // A template names the store it was made over.
-    let store = launch.image_path.ancestors().nth(3).map_or_else(|| home.store(), Into::into);
+    let store = launch
+        .image_path
+        .ancestors()
+        .nth(3)
+        .map_or_else(|| home.store(), Into::into);
     let entry = mvm_image::Store::open(store).ok()?.entry(&digest).ok()??;
     if entry.path != launch.image_path {
         return None;
@@ -277,11 +285,17 @@ fn compare(admitted: &AdmittedPlan, launch: &Launch<'_>) -> Result<(), Admission
         (plan.origin.path != launch.path, "way of launching"),
         (plan.origin.snapshot != launch.snapshot, "snapshot"),
         (plan.image.source != spec.image, "image"),
-        (plan.image.digest.to_string() != launch.image_digest, "image digest"),
+        (
+            plan.image.digest.to_string() != launch.image_digest,
+            "image digest",
+        ),
         (plan.resources != spec.resources, "resources"),
         (plan.name != spec.name, "name"),
         (plan.ttl_seconds != spec.ttl_seconds, "time to live"),
-        (plan.working_directory != spec.working_directory, "working directory"),
+        (
+            plan.working_directory != spec.working_directory,
+            "working directory",
+        ),
         (plan.user != spec.user, "user"),
         (
             plan.environment != plan::digests_of(&spec.environment, &plan.nonce),
@@ -292,10 +306,14 @@ fn compare(admitted: &AdmittedPlan, launch: &Launch<'_>) -> Result<(), Admission
         return Err(AdmissionError::Differs { what });
     }
     if plan.limits != TimeLimits::default() {
-        return Err(AdmissionError::Unenforced { what: "limits in time" });
+        return Err(AdmissionError::Unenforced {
+            what: "limits in time",
+        });
     }
     if plan.kind != PlanKind::Sandbox {
-        return Err(AdmissionError::Unenforced { what: "a sandbox for one command" });
+        return Err(AdmissionError::Unenforced {
+            what: "a sandbox for one command",
+        });
     }
     Ok(())
 }

@@ -89,9 +89,10 @@ impl Coded for AuditError {
                  log is what it was, or is moved away as a whole with its index"
                     .to_owned(),
             ),
-            Self::Index { path, .. } => {
-                Some(format!("it is made anew when `{}` is removed", path.display()))
-            }
+            Self::Index { path, .. } => Some(format!(
+                "it is made anew when `{}` is removed",
+                path.display()
+            )),
             _ => None,
         }
     }

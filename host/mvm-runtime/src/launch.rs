@@ -23,18 +23,18 @@ use tokio::{
 
 use crate::{
     Runtime,
+    admission::{self, AdmissionError},
     command::CommandDefaults,
     disk::{self, DiskError},
+    keys::{self, KeyStoreError},
     lease::{
         DETACH, KernelFiles, LaunchFailure, LaunchNews, LaunchRequest, Order, Origin, Phase,
         Stopwatch, TemplateRequest,
     },
+    plan::{self, GuestSoftware, OWN_VALIDITY_SECONDS, PlanError},
     pool::{self, PoolError, PoolName},
     random,
     record::{SandboxRecord, now_ms},
-    plan::{self, GuestSoftware, OWN_VALIDITY_SECONDS, PlanError},
-    keys::{self, KeyStoreError},
-    admission::{self, AdmissionError},
     registry::{self, RegistryError},
     snapshot::SnapshotError,
     template::{self, TemplateShape},
@@ -178,9 +178,7 @@ impl Coded for CreateError {
             Self::Plan(error) => error.hint(),
             Self::Keys(error) => error.hint(),
             Self::NoSpare => Some("keep some: `mvmctl pool set IMAGE --size N`".to_owned()),
-            Self::PlanPath { .. } => {
-                Some("plan one of `boot`, `template` and `spare`".to_owned())
-            }
+            Self::PlanPath { .. } => Some("plan one of `boot`, `template` and `spare`".to_owned()),
             Self::Launch(error) => error.failure.hint.clone(),
             Self::Random(_) | Self::Lease(_) | Self::SupervisorDied => None,
         }
@@ -294,7 +292,9 @@ pub(crate) async fn launch(
         }
     }
     resolved.request.path = LaunchPath::Template;
-    resolved.make_template(runtime, progress, &mut watch).await?;
+    resolved
+        .make_template(runtime, progress, &mut watch)
+        .await?;
     resolved.sign(runtime)?;
     start(runtime, resolved.request, watch, progress).await
 }

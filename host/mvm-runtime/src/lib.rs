@@ -42,7 +42,10 @@ mod template;
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use mvm_contract::{SandboxSpec, plan::{LaunchPath, Profile}};
+use mvm_contract::{
+    SandboxSpec,
+    plan::{LaunchPath, Profile},
+};
 
 pub use admission::{AdmissionError, AdmissionRecord};
 pub use audit::{AuditError, AuditId, files as audit_files, seal as seal_audit_log};

@@ -206,6 +206,11 @@ mod tests {
         let verified = verify(bytes, &roots, now_ms() / 1000).unwrap();
         let plan = verified.value();
         assert_eq!(plan.environment, digests_of(&spec.environment, &plan.nonce));
-        assert!(!canonical::to_bytes(plan).unwrap().windows(value.len()).any(|w| w == value.as_bytes()));
+        assert!(
+            !canonical::to_bytes(plan)
+                .unwrap()
+                .windows(value.len())
+                .any(|w| w == value.as_bytes())
+        );
     }
 }

@@ -1,6 +1,7 @@
 //! What can be typed.
 
 mod saved;
+mod trust;
 
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
@@ -15,6 +16,8 @@ use mvm_contract::{
 pub(crate) use saved::{
     Fork, Pools, Restore, Restored, SetPool, Shaped, Snapshots, SomeTemplates, Templates,
 };
+
+pub(crate) use trust::{Audits, CreatePlan, Keys, Plans, Policies};
 
 /// Run code in local microVMs.
 #[derive(Debug, Parser)]
@@ -88,6 +91,18 @@ pub(crate) enum Verb {
     /// Spares: sandboxes that are ready before they are asked for.
     #[command(subcommand)]
     Pool(Pools),
+    /// Keys: what this host signs with, and whom it believes.
+    #[command(subcommand)]
+    Key(Keys),
+    /// Plans: what is launched, signed beforehand.
+    #[command(subcommand)]
+    Plan(Plans),
+    /// What plans may do on this host.
+    #[command(subcommand)]
+    Policy(Policies),
+    /// The log of what was admitted and denied.
+    #[command(subcommand)]
+    Audit(Audits),
     /// Prepare this host: kernel, initramfs, the default image and its template.
     Setup(Setup),
     /// Tell what this host can do and what it lacks.

@@ -33,7 +33,10 @@ fn set_policy(bench: &Bench, policy: &Value) {
 /// Only these ways of launching are left to any plan.
 fn allow_all_but(bench: &Bench, path: &str) {
     let others: Vec<_> = PATHS.into_iter().filter(|other| *other != path).collect();
-    set_policy(bench, &json!({ "version": 1, "bounds": { "launch_paths": others } }));
+    set_policy(
+        bench,
+        &json!({ "version": 1, "bounds": { "launch_paths": others } }),
+    );
 }
 
 /// Signs a plan of a small sandbox.
@@ -68,7 +71,9 @@ fn every_way_of_launching_is_admitted_by_name_and_recorded() {
     bench.run(["cold", id]).exits(0);
     bench.run(["resume", id]).exits(0);
     assert_eq!(by(id), "resume");
-    bench.run(["snapshot", "create", id, "--name", "saved"]).exits(0);
+    bench
+        .run(["snapshot", "create", id, "--name", "saved"])
+        .exits(0);
     let restored = bench.run(["restore", "saved"]).exits(0).out();
     assert_eq!(by(restored.trim()), "restore");
     let forked = bench.run(["fork", id]).exits(0).out();
@@ -104,7 +109,9 @@ fn a_denied_launch_leaves_nothing_on_any_way() {
         .exits(0)
         .out();
     let id = id.trim();
-    bench.run(["snapshot", "create", id, "--name", "saved"]).exits(0);
+    bench
+        .run(["snapshot", "create", id, "--name", "saved"])
+        .exits(0);
     bench.run(["cold", id]).exits(0);
     bench
         .run(["pool", "set", "--memory", "128M", "--size", "1"])
@@ -131,7 +138,10 @@ fn a_denied_launch_leaves_nothing_on_any_way() {
     bench.run(["resume", id]).refused_with(&denied);
     allow_all_but(&bench, "fork");
     let forked = bench.run(["fork", "saved"]);
-    assert!(forked.code != 0 && forked.stderr.contains("A-059"), "{forked:?}");
+    assert!(
+        forked.code != 0 && forked.stderr.contains("A-059"),
+        "{forked:?}"
+    );
 
     assert_eq!((admitted(&bench), bench.entries("sandboxes").len()), before);
     assert!(bench.entries("staging").is_empty());
@@ -210,25 +220,71 @@ fn a_plan_that_was_changed_or_is_for_another_host_is_refused() {
         arguments.extend(["--", "true"]);
         bench.run(arguments).refused_with(&["environment"]);
     }
-    let run = bench.run(["run", "--plan", file, "-e", "WORD=planned", "--", "sh", "-c", "echo $WORD"]);
+    let run = bench.run([
+        "run",
+        "--plan",
+        file,
+        "-e",
+        "WORD=planned",
+        "--",
+        "sh",
+        "-c",
+        "echo $WORD",
+    ]);
     assert_eq!(run.exits(0).out(), "planned\n");
 }
 
 #[test]
 fn production_refuses_what_is_mutable_or_ad_hoc_before_it_looks() {
     let bench = Bench::new();
-    for image in ["debian:python", "oci-archive:/nowhere.tar", "oci:registry.example/a:latest"] {
+    for image in [
+        "debian:python",
+        "oci-archive:/nowhere.tar",
+        "oci:registry.example/a:latest",
+    ] {
         bench
-            .run(["run", "--profile", "production", "--image", image, "--", "true"])
+            .run([
+                "run",
+                "--profile",
+                "production",
+                "--image",
+                image,
+                "--",
+                "true",
+            ])
             .refused_with(&["A-056"]);
     }
     bench
-        .run(["create", "--memory", "128M", "--profile", "restrictive", "-e", "A=b"])
+        .run([
+            "create",
+            "--memory",
+            "128M",
+            "--profile",
+            "restrictive",
+            "-e",
+            "A=b",
+        ])
         .refused_with(&["A-058"]);
     bench
-        .run(["run", "--memory", "128M", "--profile", "restrictive", "--", "true"])
+        .run([
+            "run",
+            "--memory",
+            "128M",
+            "--profile",
+            "restrictive",
+            "--",
+            "true",
+        ])
         .refused_with(&["A-052"]);
-    let create = ["create", "--memory", "128M", "--ttl", "1h", "--profile", "restrictive"];
+    let create = [
+        "create",
+        "--memory",
+        "128M",
+        "--ttl",
+        "1h",
+        "--profile",
+        "restrictive",
+    ];
     let id = bench.run(create).exits(0).out();
     bench
         .run(["exec", "-e", "A=b", id.trim(), "--", "true"])
@@ -242,7 +298,10 @@ fn a_dry_run_tells_what_would_happen_and_spends_nothing() {
     let bench = Bench::new();
     let dry = bench.run(["run", "--memory", "128M", "--dry-run", "--", "true"]);
     assert!(dry.exits(0).out().contains("template"));
-    set_policy(&bench, &json!({ "version": 1, "bounds": { "memory_mib": 64 } }));
+    set_policy(
+        &bench,
+        &json!({ "version": 1, "bounds": { "memory_mib": 64 } }),
+    );
     bench
         .run(["run", "--memory", "128M", "--dry-run", "--", "true"])
         .refused_with(&["A-049"]);
@@ -262,15 +321,26 @@ fn nothing_that_is_private_is_in_what_is_kept_for_others() {
     let refused = bench.run(["run", "--plan", file.to_str().unwrap(), "--", canary]);
     assert!(!refused.stderr.contains(canary), "{}", refused.stderr);
     for folder in ["audit", "keys"] {
-        for path in bench.entries(folder).into_iter().filter(|path| path.is_file()) {
+        for path in bench
+            .entries(folder)
+            .into_iter()
+            .filter(|path| path.is_file())
+        {
             let bytes = fs::read(&path).unwrap();
-            let found = bytes.windows(canary.len()).any(|part| part == canary.as_bytes());
+            let found = bytes
+                .windows(canary.len())
+                .any(|part| part == canary.as_bytes());
             assert!(!found, "{}", path.display());
         }
     }
     use base64::{Engine as _, engine::general_purpose::STANDARD};
     let envelope: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
-    let payload = STANDARD.decode(envelope["payload"].as_str().unwrap()).unwrap();
+    let payload = STANDARD
+        .decode(envelope["payload"].as_str().unwrap())
+        .unwrap();
     let payload = String::from_utf8(payload).unwrap();
-    assert!(payload.contains("SECRET") && !payload.contains(canary), "{payload}");
+    assert!(
+        payload.contains("SECRET") && !payload.contains(canary),
+        "{payload}"
+    );
 }

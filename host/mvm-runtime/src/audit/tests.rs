@@ -69,10 +69,19 @@ fn what_is_appended_verifies_and_is_sealed_by_a_checkpoint() {
         assert!(host.admit(nonce).unwrap());
     }
     let verdict = verify_log(&host.log(), None, &host.roots());
-    assert_eq!(verdict, LogVerdict::Unsealed { records: 4, sealed: 0 });
+    assert_eq!(
+        verdict,
+        LogVerdict::Unsealed {
+            records: 4,
+            sealed: 0
+        }
+    );
     let note = host.open().checkpoint(&host.key).unwrap();
     let verdict = verify_log(&host.log(), Some(&note), &host.roots());
-    assert!(matches!(verdict, LogVerdict::Intact { records: 4, .. }), "{verdict:?}");
+    assert!(
+        matches!(verdict, LogVerdict::Intact { records: 4, .. }),
+        "{verdict:?}"
+    );
     for path in fs::read_dir(host.home.audit()).unwrap().flatten() {
         use std::os::unix::fs::PermissionsExt as _;
         let mode = path.metadata().unwrap().permissions().mode();
@@ -96,7 +105,10 @@ fn of_many_at_once_one_spends_a_nonce() {
     });
     assert_eq!(won, 10);
     let verdict = verify_log(&host.log(), None, &host.roots());
-    assert!(matches!(verdict, LogVerdict::Unsealed { records: 11, .. }), "{verdict:?}");
+    assert!(
+        matches!(verdict, LogVerdict::Unsealed { records: 11, .. }),
+        "{verdict:?}"
+    );
 }
 
 #[test]
@@ -125,7 +137,9 @@ fn an_older_index_catches_up_and_a_lost_one_is_made_anew() {
     let older = host.home.audit().join("index.db");
     let kept = host.home.root().join("kept.db");
     let database = rusqlite::Connection::open(&older).unwrap();
-    database.execute("VACUUM INTO ?1", [kept.to_str().unwrap()]).unwrap();
+    database
+        .execute("VACUUM INTO ?1", [kept.to_str().unwrap()])
+        .unwrap();
     drop(database);
     for nonce in ["second", "third"] {
         assert!(host.admit(nonce).unwrap());
@@ -148,13 +162,19 @@ fn a_log_that_lost_or_changed_records_lets_nothing_be_admitted() {
         host.admit(nonce).unwrap();
     }
     let log = host.log();
-    let last = log[..log.len() - 1].iter().rposition(|byte| *byte == b'\n').unwrap();
+    let last = log[..log.len() - 1]
+        .iter()
+        .rposition(|byte| *byte == b'\n')
+        .unwrap();
     fs::write(host.path(), &log[..=last]).unwrap();
     assert!(matches!(host.admit("c"), Err(AuditError::Shortened { .. })));
     host.forget_index();
     let swapped: Vec<_> = log.split_inclusive(|byte| *byte == b'\n').rev().collect();
     fs::write(host.path(), swapped.concat()).unwrap();
-    assert!(matches!(host.admit("c"), Err(AuditError::Broken { line: 1, .. })));
+    assert!(matches!(
+        host.admit("c"),
+        Err(AuditError::Broken { line: 1, .. })
+    ));
 }
 
 #[test]

@@ -24,7 +24,10 @@ fn the_signer_is_made_once_for_its_owner_alone() {
     let (_root, home) = home();
     let one = host_signer(&home).unwrap().public_key();
     assert_eq!(host_signer(&home).unwrap().public_key(), one);
-    let mode = fs::metadata(signer_path(&home)).unwrap().permissions().mode();
+    let mode = fs::metadata(signer_path(&home))
+        .unwrap()
+        .permissions()
+        .mode();
     assert_eq!(mode & 0o777, 0o600);
     let roots = trust_roots(&home).unwrap();
     assert_eq!(roots.key(one.id()).unwrap().name, HOST_KEY_NAME);
@@ -48,7 +51,14 @@ fn keys_cross_pem_and_openssl_writes_the_same() {
 fn a_trusted_key_is_believed_until_it_is_revoked() {
     let (_root, home) = home();
     let id = trust(&home, other(1, "ci")).unwrap();
-    assert!(trust_roots(&home).unwrap().key(id).unwrap().revoked_at.is_none());
+    assert!(
+        trust_roots(&home)
+            .unwrap()
+            .key(id)
+            .unwrap()
+            .revoked_at
+            .is_none()
+    );
     let twice = trust(&home, other(1, "again"));
     assert!(matches!(twice, Err(KeyStoreError::Refused { .. })));
     assert_eq!(revoke(&home, "ci", 50).unwrap(), id);
@@ -57,8 +67,14 @@ fn a_trusted_key_is_believed_until_it_is_revoked() {
     assert_eq!(roots.key(id).unwrap().revoked_at, Some(50));
     let unknown = revoke(&home, "nobody", 1);
     assert!(matches!(unknown, Err(KeyStoreError::NotFound { .. })));
-    assert!(matches!(revoke(&home, "host", 1), Err(KeyStoreError::OwnKey)));
-    assert!(matches!(trust(&home, other(2, "host")), Err(KeyStoreError::OwnKey)));
+    assert!(matches!(
+        revoke(&home, "host", 1),
+        Err(KeyStoreError::OwnKey)
+    ));
+    assert!(matches!(
+        trust(&home, other(2, "host")),
+        Err(KeyStoreError::OwnKey)
+    ));
 }
 
 #[test]
@@ -79,5 +95,8 @@ fn a_damaged_policy_is_refused_and_an_absent_one_is_the_default() {
     let (_root, home) = home();
     assert_eq!(host_policy(&home).unwrap(), HostPolicy::default());
     fs::write(home.policy(), br#"{"version":1,"bounds":{"memory":3}}"#).unwrap();
-    assert!(matches!(host_policy(&home), Err(KeyStoreError::Policy { .. })));
+    assert!(matches!(
+        host_policy(&home),
+        Err(KeyStoreError::Policy { .. })
+    ));
 }

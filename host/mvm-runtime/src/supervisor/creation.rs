@@ -3,9 +3,7 @@
 use std::io;
 
 use mvm_admission::Seal;
-use mvm_contract::{
-    Coded, Digest, ErrorCode, SandboxSpec, audit::EventKind, plan::LaunchPath,
-};
+use mvm_contract::{Coded, Digest, ErrorCode, SandboxSpec, audit::EventKind, plan::LaunchPath};
 use mvm_vmm::{DetectError, GuestMemory, Host};
 
 use super::{
@@ -14,7 +12,7 @@ use super::{
     start::{GuestStartError, Place, Started},
 };
 use crate::{
-    admission::{self, Admitted, AdmissionError},
+    admission::{self, AdmissionError, Admitted},
     fault,
     folder::{FolderError, FolderLock, LockedFolder},
     home::{Home, HomeError},
@@ -285,7 +283,9 @@ pub(super) async fn restore_cold(
     let (admitted, digest) = attempt!(admit_return(&home, &host, &record, &cold));
     watch.lap("admission");
     // Its own name and machine-id stay; its randomness, clock and key are made anew.
-    let restored = place.restore(&cold, digest, GuestIdentity::default(), watch).await;
+    let restored = place
+        .restore(&cold, digest, GuestIdentity::default(), watch)
+        .await;
     let Started {
         machine,
         guest,
@@ -341,7 +341,6 @@ fn admit_return(
     let signer = keys::host_signer(home)?;
     let profile = record.admission.profile;
     let envelope = plan::propose(&launch, profile, OWN_VALIDITY_SECONDS, &signer)?;
-    let admitted =
-        admission::admit(home, host, &envelope, &launch, Seal::Holds, &record.id)?;
+    let admitted = admission::admit(home, host, &envelope, &launch, Seal::Holds, &record.id)?;
     Ok((admitted, digest))
 }

@@ -31,7 +31,9 @@ use crate::{
     fault,
     folder::LockedFolder,
     home::Home,
-    lease::{LaunchFailure, LaunchNews, LaunchRequest, Origin, SpareOrder, SpareRequest, Stopwatch},
+    lease::{
+        LaunchFailure, LaunchNews, LaunchRequest, Origin, SpareOrder, SpareRequest, Stopwatch,
+    },
     machine_facts::MachineFacts,
     pool::{self, CLAIM_SOCKET},
     random,
@@ -225,7 +227,14 @@ impl Waiting {
         let (home, host) = (&self.home, &self.host);
         request.path = LaunchPath::Spare;
         let launch = request.launch(None);
-        admission::admit(home, host, &request.envelope, &launch, Seal::Holds, &request.id)
+        admission::admit(
+            home,
+            host,
+            &request.envelope,
+            &launch,
+            Seal::Holds,
+            &request.id,
+        )
     }
 
     /// Whether this is what is asked for.
@@ -234,9 +243,8 @@ impl Waiting {
         matches!(&request.origin, Origin::Template { key }
             if template.is_some_and(|template| template.key == *key))
             && request.image_digest == self.image_digest
-            && template.is_some_and(|template| {
-                template.manifest.shape.resources == request.spec.resources
-            })
+            && template
+                .is_some_and(|template| template.manifest.shape.resources == request.spec.resources)
     }
 
     /// Whether its template is still the one it was forked from: most of its memory is that
