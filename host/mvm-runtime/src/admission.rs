@@ -9,12 +9,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use mvm_admission::{
     Admission, AdmittedPlan, Denial, EnvelopeBytes, HostFacts, ImageFacts, ReplayView, Request,
-    Seal,
+    Seal, Verified,
 };
 use mvm_contract::{
     Coded, Digest, ErrorCode, KeyId, SandboxId,
     audit::{Event, EventKind},
-    plan::{LaunchPath, PlanKind, Profile, TimeLimits},
+    plan::{LaunchPath, Plan, PlanKind, Profile, TimeLimits},
     receipt,
 };
 use mvm_vmm::{Host, accelerator::Isolation};
@@ -170,6 +170,14 @@ pub(crate) fn admit(
     let audit = spending.append(event, &signer, Durability::Durable)?;
     fault::point("admission.spent");
     Ok(Admitted { plan, audit })
+}
+
+/// The plan in an envelope, if a key that this host believes signed it. Whether it may run is
+/// open.
+pub fn verify_plan(home: &Home, envelope: &[u8]) -> Result<Verified<Plan>, AdmissionError> {
+    let roots = keys::trust_roots(home)?;
+    let bytes = EnvelopeBytes::new(envelope);
+    mvm_admission::verify(bytes, &roots, now_ms() / 1000).map_err(AdmissionError::Denied)
 }
 
 /// Whether a launch would be admitted now. Nothing is spent or recorded.

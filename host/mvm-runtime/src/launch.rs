@@ -7,7 +7,7 @@ use std::{
     collections::BTreeMap, fmt, io, os::fd::OwnedFd, path::PathBuf, process::Stdio, time::Duration,
 };
 
-use mvm_admission::{EnvelopeBytes, Seal};
+use mvm_admission::Seal;
 use mvm_contract::{Coded, ErrorCode, SandboxId, SandboxSpec, SpecError, plan::LaunchPath};
 use mvm_image::{
     Image, ImageConfig, ImageSource, MaterializeOptions, Progress, boot::BootArtifacts,
@@ -307,11 +307,8 @@ pub(crate) async fn launch_by_plan(
     progress: &(dyn Progress + Sync),
 ) -> Result<Launched, CreateError> {
     let mut watch = Stopwatch::start();
-    let roots = keys::trust_roots(&runtime.home)?;
-    let bytes = EnvelopeBytes::new(envelope);
     // Nothing is fetched or made for a plan that nobody trusted has signed.
-    let verified =
-        mvm_admission::verify(bytes, &roots, now_ms() / 1000).map_err(AdmissionError::Denied)?;
+    let verified = admission::verify_plan(&runtime.home, envelope)?;
     let plan = verified.value();
     let spec = SandboxSpec {
         image: plan.image.source.clone(),

@@ -47,7 +47,7 @@ use mvm_contract::{
     plan::{LaunchPath, Profile},
 };
 
-pub use admission::{AdmissionError, AdmissionRecord};
+pub use admission::{AdmissionError, AdmissionRecord, verify_plan};
 pub use audit::{AuditError, AuditId, files as audit_files, seal as seal_audit_log};
 pub use client::{
     AgentFailure, ClientError, ExitStatus, FileEntry, FileKind, FileReader, FileStatus,

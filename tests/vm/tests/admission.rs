@@ -261,6 +261,8 @@ fn production_refuses_what_is_mutable_or_ad_hoc_before_it_looks() {
             "128M",
             "--profile",
             "restrictive",
+            "--ttl",
+            "1h",
             "-e",
             "A=b",
         ])

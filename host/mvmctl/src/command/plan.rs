@@ -2,17 +2,16 @@
 
 use std::path::Path;
 
-use mvm_admission::{EnvelopeBytes, verify};
 use mvm_contract::{
     Digest, SandboxSpec,
     canonical::{self, Document},
     dsse::{self, Envelope, MAX_ENVELOPE_BYTES, PLAN_TYPE},
     plan::Plan,
 };
-use mvm_runtime::{AdmissionError, keys};
+use mvm_runtime::{keys, verify_plan};
 use serde_json::{Value, json};
 
-use super::{Context, emit, now, read, spec_of};
+use super::{Context, emit, read, spec_of};
 use crate::{
     arguments::{CreatePlan, Plans},
     failure::Failure,
@@ -83,9 +82,7 @@ pub(super) fn show(context: &Context, bytes: &[u8]) -> Result<(), Failure> {
 }
 
 fn verified(context: &Context, bytes: &[u8]) -> Result<(), Failure> {
-    let roots = keys::trust_roots(context.runtime.home())?;
-    let verified = verify(EnvelopeBytes::new(bytes), &roots, now());
-    let verified = verified.map_err(AdmissionError::Denied)?;
+    let verified = verify_plan(context.runtime.home(), bytes)?;
     if context.json {
         return output::json(&json!({
             "digest": verified.digest(),
