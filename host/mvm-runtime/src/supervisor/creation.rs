@@ -151,6 +151,8 @@ pub(super) async fn create(
         }
         Origin::Snapshot { folder } => {
             let manifest = snapshot::manifest_of(&home, folder)?;
+            // A snapshot that does not fit is no matter of plans.
+            snapshot::check_fits(&manifest, folder, &host)?;
             let digest = manifest.digest();
             request.software = manifest.software;
             let snapshot = Some(digest);
@@ -329,6 +331,7 @@ fn admit_return(
     cold: &std::path::Path,
 ) -> Result<(Admitted, Digest), CreationError> {
     let manifest = snapshot::manifest_of(home, cold)?;
+    snapshot::check_fits(&manifest, cold, host)?;
     let digest = manifest.digest();
     let launch = Launch {
         spec: &record.spec,
