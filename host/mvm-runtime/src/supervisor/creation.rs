@@ -3,7 +3,7 @@
 use std::io;
 
 use mvm_admission::Seal;
-use mvm_contract::{Coded, Digest, ErrorCode, SandboxSpec, audit::EventKind, plan::LaunchPath};
+use mvm_contract::{Coded, Digest, ErrorCode, SandboxSpec, plan::LaunchPath};
 use mvm_vmm::{DetectError, GuestMemory, Host};
 
 use super::{
@@ -182,7 +182,6 @@ pub(super) async fn create(
     record.write(folder.path())?;
     let lock = registry::publish(&home, folder, &record)?;
     fault::point("create.published");
-    admission::note(&home, EventKind::SandboxStarted, &record);
     watch.lap("record");
     let facts = MachineFacts::of(&host, &record.spec.resources);
     Ok(Running {
@@ -301,7 +300,6 @@ pub(super) async fn restore_cold(
     record.isolation = host.accelerator().isolation;
     record.jail = machine.jail_report().clone();
     attempt!(record.write(&folder));
-    admission::note(&home, EventKind::SandboxStarted, &record);
     fault::point("wake.recorded");
     // Until what was saved is gone, that is what a death leads back to: nobody was told of the
     // guest that runs now.

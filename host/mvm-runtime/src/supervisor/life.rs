@@ -444,7 +444,10 @@ impl Ended {
         let mut watch = Stopwatch::start();
         let woken = creation::restore_cold(self.home, self.record, self.lock, &mut watch).await;
         match woken {
-            Ok(running) => Ok(Box::new(running)),
+            Ok(running) => {
+                admission::note(&running.home, EventKind::SandboxStarted, &running.record);
+                Ok(Box::new(running))
+            }
             Err((error, home, record, lock)) => {
                 let ended = Ended { home, record, lock };
                 Err(Box::new((LaunchFailure::of(&error), ended)))

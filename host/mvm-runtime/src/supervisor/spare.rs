@@ -12,7 +12,7 @@
 use std::{fs, io, time::Duration};
 
 use mvm_admission::Seal;
-use mvm_contract::{SandboxId, audit::EventKind, plan::LaunchPath};
+use mvm_contract::{SandboxId, plan::LaunchPath};
 use mvm_vmm::Host;
 use tokio::{
     net::{UnixListener, UnixStream},
@@ -285,7 +285,6 @@ impl Waiting {
         record.write(self.folder.path())?;
         fault::point("claim.recorded");
         let lock = registry::publish(&self.home, self.folder, &record)?;
-        admission::note(&self.home, EventKind::SandboxStarted, &record);
         watch.lap("record");
         Ok(Running {
             home: self.home,
