@@ -132,6 +132,12 @@ pub struct Event {
     /// The key it is about: that signed the plan, or that was added or revoked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<KeyId>,
+    /// The nonce of the plan that was admitted: spent by this record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nonce: Option<String>,
+    /// The second, since the Unix epoch, at which that plan ends anyway.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nonce_expires: Option<u64>,
     /// The number of the rule that denied it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rule: Option<String>,
@@ -151,6 +157,8 @@ impl Event {
             image_digest: None,
             receipt_digest: None,
             key: None,
+            nonce: None,
+            nonce_expires: None,
             rule: None,
         }
     }

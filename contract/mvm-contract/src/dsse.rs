@@ -131,6 +131,12 @@ impl Envelope {
         &self.payload_type
     }
 
+    /// The payload, for which nobody vouches: to be shown, not to be acted on.
+    #[must_use]
+    pub fn unverified_payload(&self) -> &[u8] {
+        &self.payload
+    }
+
     /// Which key claims to have signed.
     #[must_use]
     pub const fn key_id(&self) -> KeyId {

@@ -8,7 +8,9 @@
 //!   spares/KEY/ID/     sandboxes of a template that wait for somebody to claim them
 //!   pools/             how many spares are kept of what
 //!   snapshots/ID/      saved sandboxes
-//!   keys/              the key that snapshots are authenticated with
+//!   keys/              what this host signs and authenticates with, and whom it believes
+//!   audit/             the audit log of this host
+//!   policy.json        what plans may do on this host
 //!   store/             content-addressed images
 //!   layouts/           OCI layouts of the `debian:` images
 //!   boot/              kernel and initramfs
@@ -108,6 +110,7 @@ impl Home {
             home.pools(),
             home.snapshots(),
             home.keys(),
+            home.audit(),
             home.store(),
             home.layouts(),
             home.boot(),
@@ -184,6 +187,18 @@ impl Home {
     #[must_use]
     pub fn keys(&self) -> PathBuf {
         self.root.join("keys")
+    }
+
+    /// The audit log of this host.
+    #[must_use]
+    pub fn audit(&self) -> PathBuf {
+        self.root.join("audit")
+    }
+
+    /// What plans may do on this host.
+    #[must_use]
+    pub fn policy(&self) -> PathBuf {
+        self.root.join("policy.json")
     }
 
     /// The content store.

@@ -7,7 +7,8 @@ use std::{
     collections::BTreeMap, fmt, io, os::fd::OwnedFd, path::PathBuf, process::Stdio, time::Duration,
 };
 
-use mvm_contract::{Coded, ErrorCode, SandboxId, SandboxSpec, SpecError};
+use mvm_admission::Seal;
+use mvm_contract::{Coded, ErrorCode, SandboxId, SandboxSpec, SpecError, plan::LaunchPath};
 use mvm_image::{
     Image, ImageConfig, ImageSource, MaterializeOptions, Progress, boot::BootArtifacts,
 };
@@ -22,12 +23,15 @@ use tokio::{
 
 use crate::{
     Runtime,
+    admission::{self, AdmissionError},
     command::CommandDefaults,
     disk::{self, DiskError},
+    keys::{self, KeyStoreError},
     lease::{
         DETACH, KernelFiles, LaunchFailure, LaunchNews, LaunchRequest, Order, Origin, Phase,
         Stopwatch, TemplateRequest,
     },
+    plan::{self, GuestSoftware, OWN_VALIDITY_SECONDS, PlanError},
     pool::{self, PoolError, PoolName},
     random,
     record::{SandboxRecord, now_ms},
@@ -104,6 +108,24 @@ pub enum CreateError {
     /// The snapshot cannot be used.
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
+    /// The policy forbids it, as is seen before anything is fetched.
+    #[error(transparent)]
+    Admission(#[from] AdmissionError),
+    /// The plan cannot be written.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The host's keys or policy cannot be used.
+    #[error(transparent)]
+    Keys(#[from] KeyStoreError),
+    /// A plan demands a spare, and there is none.
+    #[error("the plan demands a spare, and none is ready")]
+    NoSpare,
+    /// A plan of this kind starts otherwise.
+    #[error("a plan for `{path}` does not create a sandbox", path = path.as_str())]
+    PlanPath {
+        /// The way of launching that it names.
+        path: LaunchPath,
+    },
     /// The supervisor said why not.
     #[error(transparent)]
     Launch(#[from] LaunchError),
@@ -126,6 +148,11 @@ impl Coded for CreateError {
             Self::Host(_) => ErrorCode::BackendUnsupported,
             Self::Pool(error) => error.code(),
             Self::Snapshot(error) => error.code(),
+            Self::Admission(error) => error.code(),
+            Self::Plan(error) => error.code(),
+            Self::Keys(error) => error.code(),
+            Self::NoSpare => ErrorCode::SandboxUnavailable,
+            Self::PlanPath { .. } => ErrorCode::InvalidArgument,
             Self::Launch(error) => error.failure.code,
         }
     }
@@ -147,6 +174,11 @@ impl Coded for CreateError {
             Self::Host(error) => error.hint(),
             Self::Pool(error) => error.hint(),
             Self::Snapshot(error) => error.hint(),
+            Self::Admission(error) => error.hint(),
+            Self::Plan(error) => error.hint(),
+            Self::Keys(error) => error.hint(),
+            Self::NoSpare => Some("keep some: `mvmctl pool set IMAGE --size N`".to_owned()),
+            Self::PlanPath { .. } => Some("plan one of `boot`, `template` and `spare`".to_owned()),
             Self::Launch(error) => error.failure.hint.clone(),
             Self::Random(_) | Self::Lease(_) | Self::SupervisorDied => None,
         }
@@ -236,14 +268,142 @@ pub(crate) struct Launched {
 }
 
 /// Creates a sandbox and waits until its agent answers: a spare is claimed, or one is forked from
-/// the template of its shape, which is made first where there is none.
+/// the template of its shape, which is made first where there is none. Each way has a plan of its
+/// own, signed by this host.
 pub(crate) async fn launch(
     runtime: &Runtime,
     spec: &SandboxSpec,
     progress: &(dyn Progress + Sync),
 ) -> Result<Launched, CreateError> {
     let mut watch = Stopwatch::start();
+    let mut resolved = resolve(runtime, spec, progress)?;
+    watch.lap("resolve");
+    if let Some(reason) = runtime.why_boot() {
+        resolved.boot(runtime, reason)?;
+        resolved.sign(runtime)?;
+        return start(runtime, resolved.request, watch, progress).await;
+    }
+    if pool::load(&runtime.home, &resolved.pool)?.size > 0 && resolved.has_spare(runtime) {
+        resolved.request.path = LaunchPath::Spare;
+        resolved.sign(runtime)?;
+        if let Some(claimed) = resolved.claim(runtime).await {
+            let (record, lease, phases) = claimed?;
+            return Ok(launched(watch, record, lease, phases, "claim a spare"));
+        }
+    }
+    resolved.request.path = LaunchPath::Template;
+    resolved
+        .make_template(runtime, progress, &mut watch)
+        .await?;
+    resolved.sign(runtime)?;
+    start(runtime, resolved.request, watch, progress).await
+}
+
+/// Creates a sandbox by a plan that came from elsewhere, in the way the plan names and no other.
+pub(crate) async fn launch_by_plan(
+    runtime: &Runtime,
+    envelope: &[u8],
+    environment: BTreeMap<String, String>,
+    progress: &(dyn Progress + Sync),
+) -> Result<Launched, CreateError> {
+    let mut watch = Stopwatch::start();
+    // Nothing is fetched or made for a plan that nobody trusted has signed.
+    let verified = admission::verify_plan(&runtime.home, envelope)?;
+    let plan = verified.value();
+    let spec = SandboxSpec {
+        image: plan.image.source.clone(),
+        name: plan.name.clone(),
+        resources: plan.resources,
+        environment,
+        working_directory: plan.working_directory.clone(),
+        user: plan.user.clone(),
+        ttl_seconds: plan.ttl_seconds,
+    };
+    let runtime = runtime.clone().with_profile(plan.profile);
+    let mut resolved = resolve(&runtime, &spec, progress)?;
+    watch.lap("resolve");
+    resolved.request.path = plan.origin.path;
+    // Verified, it is JSON, and so UTF-8.
+    resolved.request.envelope = String::from_utf8_lossy(envelope).into_owned();
+    match plan.origin.path {
+        LaunchPath::Boot => resolved.boot(&runtime, "its plan says so".to_owned())?,
+        LaunchPath::Template => {
+            let made = resolved.make_template(&runtime, progress, &mut watch);
+            made.await?;
+        }
+        LaunchPath::Spare => {
+            let claimed = resolved.claim(&runtime).await;
+            let (record, lease, phases) = claimed.ok_or(CreateError::NoSpare)??;
+            return Ok(launched(watch, record, lease, phases, "claim a spare"));
+        }
+        path @ (LaunchPath::Restore | LaunchPath::Fork | LaunchPath::Resume) => {
+            return Err(CreateError::PlanPath { path });
+        }
+    }
+    start(&runtime, resolved.request, watch, progress).await
+}
+
+/// The signed plan of a sandbox that is not created.
+pub(crate) fn sign_plan(
+    runtime: &Runtime,
+    spec: &SandboxSpec,
+    path: LaunchPath,
+    validity_seconds: u64,
+    progress: &(dyn Progress + Sync),
+) -> Result<Vec<u8>, CreateError> {
+    if path.starts_from_snapshot() {
+        return Err(CreateError::PlanPath { path });
+    }
+    let resolved = resolve(runtime, spec, progress)?;
+    let mut launch = resolved.request.launch(None);
+    launch.path = path;
+    let signer = keys::host_signer(&runtime.home)?;
+    let envelope = plan::propose(&launch, runtime.profile, validity_seconds, &signer)?;
+    Ok(envelope.into_bytes())
+}
+
+/// Whether a sandbox would be admitted, in the way it would be launched, and by which plan.
+/// Nothing starts, and the plan is not spent.
+pub(crate) fn dry_run(
+    runtime: &Runtime,
+    spec: &SandboxSpec,
+    progress: &(dyn Progress + Sync),
+) -> Result<Vec<u8>, CreateError> {
+    let mut resolved = resolve(runtime, spec, progress)?;
+    resolved.request.path = if runtime.why_boot().is_some() {
+        LaunchPath::Boot
+    } else if resolved.has_spare(runtime) {
+        LaunchPath::Spare
+    } else {
+        LaunchPath::Template
+    };
+    resolved.sign(runtime)?;
+    let host = Host::detect(&runtime.home.cache(), None)?;
+    let launch = resolved.request.launch(None);
+    let envelope = &resolved.request.envelope;
+    // The kernel's seal is looked at when it boots.
+    admission::preview(&runtime.home, &host, envelope, &launch, Seal::Holds)?;
+    Ok(resolved.request.envelope.into_bytes())
+}
+
+/// A request whose image and guest software are there; it has no plan yet.
+struct Resolved {
+    request: LaunchRequest,
+    boot: BootArtifacts,
+    shape: TemplateShape,
+    key: String,
+    pool: PoolName,
+}
+
+fn resolve(
+    runtime: &Runtime,
+    spec: &SandboxSpec,
+    progress: &(dyn Progress + Sync),
+) -> Result<Resolved, CreateError> {
     spec.validate()?;
+    // Before the network or the store is asked for anything.
+    let bounds = keys::host_policy(&runtime.home)?.bounds_for(runtime.profile);
+    mvm_admission::screen_source(&spec.image, &bounds).map_err(AdmissionError::Denied)?;
     if let Some(name) = &spec.name {
         registry::check_name_free(&runtime.home, name)?;
     }
@@ -254,43 +414,81 @@ pub(crate) async fn launch(
         image: spec.image.clone(),
         resources: spec.resources,
     };
-    let spares = pool::load(&runtime.home, &pool)?.size;
     let host = Host::detect(&runtime.home.cache(), None)?;
     let shape = TemplateShape::of(&host, &image, &boot, &spec.resources);
     let key = shape.key();
-    let mut request = LaunchRequest {
+    let request = LaunchRequest {
         home: runtime.home.root().to_owned(),
         id: SandboxId::from_random(random::bits().map_err(CreateError::Random)?),
         spec: spec.clone(),
         created_at_ms: now_ms(),
         image_path: image.path,
         image_digest: image.digest.to_string(),
+        software: GuestSoftware::of(boot.kernel_digest, boot.initramfs_digest),
         defaults: defaults(spec, image.config),
         origin: Origin::Template { key: key.clone() },
-        pool: Some(pool),
+        path: LaunchPath::Template,
+        envelope: String::new(),
+        pool: Some(pool.clone()),
     };
-    watch.lap("resolve");
-    if let Some(reason) = runtime.why_boot() {
-        let kernel = kernel_files(runtime, &boot, spec)?;
-        request.pool = None;
-        request.origin = Origin::Boot {
+    Ok(Resolved {
+        request,
+        boot,
+        shape,
+        key,
+        pool,
+    })
+}
+
+impl Resolved {
+    /// Lets it boot.
+    fn boot(&mut self, runtime: &Runtime, reason: String) -> Result<(), CreateError> {
+        let kernel = kernel_files(runtime, &self.boot, &self.request.spec)?;
+        self.request.pool = None;
+        self.request.path = LaunchPath::Boot;
+        self.request.origin = Origin::Boot {
             kernel,
             boot_console: runtime.boot_console,
             reason,
         };
-        return start(runtime, request, watch, progress).await;
+        Ok(())
     }
-    if spares > 0
-        && let Some((record, lease, phases)) = pool::claim(&runtime.home, &key, &request).await
-    {
-        return Ok(launched(watch, record, lease, phases, "claim a spare"));
+
+    fn sign(&mut self, runtime: &Runtime) -> Result<(), CreateError> {
+        let signer = keys::host_signer(&runtime.home)?;
+        let launch = self.request.launch(None);
+        self.request.envelope =
+            plan::propose(&launch, runtime.profile, OWN_VALIDITY_SECONDS, &signer)?;
+        Ok(())
     }
-    if template::find(&runtime.home, &shape).is_none() {
-        let kernel = kernel_files(runtime, &boot, spec)?;
-        make_template(runtime, &spec.image, shape, kernel, progress).await?;
+
+    fn has_spare(&self, runtime: &Runtime) -> bool {
+        pool::living(&runtime.home, &self.key)
+            .iter()
+            .any(|(_, ready)| *ready)
+    }
+
+    async fn claim(&self, runtime: &Runtime) -> Option<Result<pool::Claimed, CreateError>> {
+        let claimed = pool::claim(&runtime.home, &self.key, &self.request).await?;
+        Some(claimed.map_err(|failure| LaunchError::from(failure).into()))
+    }
+
+    /// Makes the template that it is forked from, where there is none.
+    async fn make_template(
+        &self,
+        runtime: &Runtime,
+        progress: &(dyn Progress + Sync),
+        watch: &mut Stopwatch,
+    ) -> Result<(), CreateError> {
+        if template::find(&runtime.home, &self.shape).is_some() {
+            return Ok(());
+        }
+        let spec = &self.request.spec;
+        let kernel = kernel_files(runtime, &self.boot, spec)?;
+        make_template(runtime, &spec.image, self.shape.clone(), kernel, progress).await?;
         watch.lap("make the template");
+        Ok(())
     }
-    start(runtime, request, watch, progress).await
 }
 
 /// Starts a sandbox of its own process.

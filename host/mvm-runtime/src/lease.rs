@@ -7,11 +7,15 @@
 
 use std::path::PathBuf;
 
-use mvm_contract::{ErrorCode, SandboxId, SandboxSpec};
+use mvm_contract::{Digest, ErrorCode, SandboxId, SandboxSpec, plan::LaunchPath};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    command::CommandDefaults, pool::PoolName, record::SandboxRecord, template::TemplateShape,
+    command::CommandDefaults,
+    plan::{GuestSoftware, Launch},
+    pool::PoolName,
+    record::SandboxRecord,
+    template::TemplateShape,
 };
 
 /// The line by which the creator gives the sandbox up to itself.
@@ -51,11 +55,30 @@ pub(crate) struct LaunchRequest {
     pub(crate) created_at_ms: u64,
     pub(crate) image_path: PathBuf,
     pub(crate) image_digest: String,
+    pub(crate) software: GuestSoftware,
     pub(crate) defaults: CommandDefaults,
     pub(crate) origin: Origin,
+    /// The way of launching: that of `origin`, more exactly.
+    pub(crate) path: LaunchPath,
+    /// The plan, in its signed envelope. Nothing is launched that it does not describe.
+    pub(crate) envelope: String,
     /// Of what a spare is made once the sandbox runs; of nothing where it was not forked from a
     /// template.
     pub(crate) pool: Option<PoolName>,
+}
+
+impl LaunchRequest {
+    /// What is asked for, for admission; `snapshot` is the digest of the manifest it goes on from.
+    pub(crate) fn launch(&self, snapshot: Option<Digest>) -> Launch<'_> {
+        Launch {
+            spec: &self.spec,
+            image_digest: &self.image_digest,
+            image_path: &self.image_path,
+            software: &self.software,
+            path: self.path,
+            snapshot,
+        }
+    }
 }
 
 /// Where a sandbox's guest comes from.

@@ -10,6 +10,8 @@
 
 #![forbid(unsafe_code)]
 
+mod admission;
+mod audit;
 mod client;
 mod command;
 mod control;
@@ -19,11 +21,13 @@ mod durable;
 mod fault;
 mod folder;
 mod home;
+pub mod keys;
 mod launch;
 mod lease;
 mod lifecycle;
 mod logs;
 mod machine_facts;
+mod plan;
 mod pool;
 mod random;
 mod record;
@@ -36,10 +40,15 @@ mod sparse_file;
 mod supervisor;
 mod template;
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
-use mvm_contract::SandboxSpec;
+use mvm_contract::{
+    SandboxSpec,
+    plan::{LaunchPath, Profile},
+};
 
+pub use admission::{AdmissionError, AdmissionRecord, verify_plan};
+pub use audit::{AuditError, AuditId, files as audit_files, seal as seal_audit_log};
 pub use client::{
     AgentFailure, ClientError, ExitStatus, FileEntry, FileKind, FileReader, FileStatus,
     OutputStream, Process, ProcessEvent, ProcessExit, ProcessInput, ProcessSummary,
@@ -54,6 +63,7 @@ pub use lease::{Phase, causes};
 pub use lifecycle::{LifecycleError, RestoreOptions, SnapshotOptions};
 pub use logs::{LogReader, LogSource};
 pub use mvm_image::Progress;
+pub use plan::{GuestSoftware, PlanError};
 pub use pool::{DEFAULT_IDLE_SECONDS, MVM_SPARES, PoolError, PoolRecord};
 pub use record::{Ownership, RecordError, SandboxRecord, StartOrigin};
 pub use registry::{RegistryError, UnreadableSandbox};
@@ -72,6 +82,7 @@ pub struct Runtime {
     home: Home,
     supervisor: SupervisorProgram,
     boot_console: bool,
+    profile: Profile,
 }
 
 /// How a supervisor process is started: a program that calls [`supervise`] first thing.
@@ -109,6 +120,7 @@ impl Runtime {
             home,
             supervisor,
             boot_console: false,
+            profile: Profile::default(),
         }
     }
 
@@ -116,6 +128,13 @@ impl Runtime {
     #[must_use]
     pub fn with_boot_console(mut self, keep: bool) -> Self {
         self.boot_console = keep;
+        self
+    }
+
+    /// Launch under another built-in policy than `standard`.
+    #[must_use]
+    pub fn with_profile(mut self, profile: Profile) -> Self {
+        self.profile = profile;
         self
     }
 
@@ -134,6 +153,40 @@ impl Runtime {
     ) -> Result<Sandbox, CreateError> {
         let launched = launch::launch(self, spec, progress).await?;
         Ok(Sandbox::launched(self.clone(), launched))
+    }
+
+    /// Creates a sandbox by a plan that was signed before, here or elsewhere. The values of its
+    /// environment come beside it: it holds their digests.
+    pub async fn create_by_plan(
+        &self,
+        envelope: &[u8],
+        environment: BTreeMap<String, String>,
+        progress: &(dyn Progress + Sync),
+    ) -> Result<Sandbox, CreateError> {
+        let launched = launch::launch_by_plan(self, envelope, environment, progress).await?;
+        Ok(Sandbox::launched(self.clone(), launched))
+    }
+
+    /// A plan of what would be launched, signed with this host's key: valid for so many seconds,
+    /// and once. The image is made ready for it, nothing starts.
+    pub fn sign_plan(
+        &self,
+        spec: &SandboxSpec,
+        path: LaunchPath,
+        validity_seconds: u64,
+        progress: &(dyn Progress + Sync),
+    ) -> Result<Vec<u8>, CreateError> {
+        launch::sign_plan(self, spec, path, validity_seconds, progress)
+    }
+
+    /// Whether a sandbox would be admitted, and the plan it would be launched by. The image is
+    /// made ready for it; nothing starts, and the plan is not spent.
+    pub fn dry_run(
+        &self,
+        spec: &SandboxSpec,
+        progress: &(dyn Progress + Sync),
+    ) -> Result<Vec<u8>, CreateError> {
+        launch::dry_run(self, spec, progress)
     }
 
     /// Why a sandbox is to boot instead of being forked; nothing when it is forked.

@@ -5,14 +5,17 @@ use std::path::Path;
 use futures::stream::{self, StreamExt as _};
 use mvm_contract::{
     Coded, ErrorCode, LifecycleState, SandboxId, SandboxName, SnapshotId, SpecError,
+    plan::LaunchPath,
 };
 
 use crate::{
     Progress, Runtime, Sandbox,
     client::{AgentStream, ClientError},
     control::{self, ControlOperation},
+    keys,
     launch::{self, CreateError},
     lease::{LaunchNews, LaunchRequest, Order, Origin, Stopwatch, WakeRequest},
+    plan::{self, OWN_VALIDITY_SECONDS},
     random,
     record::{SandboxRecord, now_ms},
     registry::{self, RegistryError},
@@ -271,7 +274,8 @@ impl Runtime {
         progress: &(dyn Progress + Sync),
     ) -> Result<Sandbox, LifecycleError> {
         let (_, folder) = snapshot::find(&self.home, snapshot)?;
-        self.restore_folder(&folder, options, progress).await
+        self.restore_folder(&folder, LaunchPath::Restore, options, progress)
+            .await
     }
 
     /// Makes sandboxes that go on from a snapshot, or from a running sandbox, which goes on too.
@@ -312,7 +316,7 @@ impl Runtime {
         let children = stream::iter(0..count)
             .map(|_| async {
                 let child = self
-                    .restore_folder(folder, options, &mvm_image::Silent)
+                    .restore_folder(folder, LaunchPath::Fork, options, &mvm_image::Silent)
                     .await;
                 progress.advance(1);
                 child
@@ -327,6 +331,7 @@ impl Runtime {
     async fn restore_folder(
         &self,
         folder: &Path,
+        path: LaunchPath,
         options: &RestoreOptions,
         progress: &(dyn Progress + Sync),
     ) -> Result<Sandbox, LifecycleError> {
@@ -339,23 +344,31 @@ impl Runtime {
         }
         crate::disk::check_free(&self.home).map_err(CreateError::Disk)?;
         let manifest = snapshot::manifest_of(&self.home, folder)?;
+        let digest = manifest.digest();
         let mut spec = manifest.spec;
         spec.name = options.name.clone();
         spec.ttl_seconds = options.ttl_seconds;
         let bits = random::bits().map_err(CreateError::Random)?;
-        let request = LaunchRequest {
+        let mut request = LaunchRequest {
             home: self.home.root().to_owned(),
             id: SandboxId::from_random(bits),
             spec,
             created_at_ms: now_ms(),
             image_path: manifest.image_path,
             image_digest: manifest.image_digest,
+            software: manifest.software,
             defaults: manifest.defaults,
             origin: Origin::Snapshot {
                 folder: folder.to_owned(),
             },
+            path,
+            envelope: String::new(),
             pool: None,
         };
+        let signer = keys::host_signer(&self.home).map_err(CreateError::Keys)?;
+        let launch = request.launch(Some(digest));
+        request.envelope = plan::propose(&launch, self.profile, OWN_VALIDITY_SECONDS, &signer)
+            .map_err(CreateError::Plan)?;
         watch.lap("read snapshot");
         let launched = launch::start(self, request, watch, progress).await?;
         Ok(Sandbox::launched(self.clone(), launched))

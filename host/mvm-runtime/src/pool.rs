@@ -29,7 +29,7 @@ use crate::{
     template,
 };
 
-pub(crate) use claim::{claim, retire};
+pub(crate) use claim::{Claimed, claim, retire};
 pub use settings::{DEFAULT_IDLE_SECONDS, MVM_SPARES, PoolError};
 pub(crate) use settings::{PoolFile, PoolName, PoolSettings, all, load, store};
 

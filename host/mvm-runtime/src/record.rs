@@ -10,10 +10,16 @@ use mvm_contract::{LifecycleState, SandboxId, SandboxSpec, SnapshotId};
 use mvm_vmm::{JailReport, accelerator::Isolation};
 use serde::{Deserialize, Serialize};
 
-use crate::{command::CommandDefaults, durable, lease::LaunchRequest};
+use crate::{
+    admission::{AdmissionRecord, Admitted},
+    command::CommandDefaults,
+    durable,
+    lease::LaunchRequest,
+    plan::GuestSoftware,
+};
 
 /// The version of [`SandboxRecord`] this code writes and reads.
-const RECORD_VERSION: u32 = 2;
+const RECORD_VERSION: u32 = 3;
 const FILE_NAME: &str = "sandbox.json";
 
 /// Everything recorded of a sandbox; written by its supervisor alone.
@@ -42,6 +48,10 @@ pub struct SandboxRecord {
     /// The template its memory and disk are changes of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub template: Option<String>,
+    /// The plan it was last launched by.
+    pub admission: AdmissionRecord,
+    /// What its guest was booted with.
+    pub software: GuestSoftware,
     /// Digest of its root filesystem.
     pub image_digest: String,
     /// Its root filesystem.
@@ -130,6 +140,7 @@ impl SandboxRecord {
     /// The record of a sandbox that runs.
     pub(crate) fn running(
         request: LaunchRequest,
+        admitted: &Admitted,
         origin: StartOrigin,
         template: Option<String>,
         isolation: Isolation,
@@ -151,6 +162,8 @@ impl SandboxRecord {
             expires_at_ms,
             origin,
             template,
+            admission: admitted.record(),
+            software: request.software,
             image_digest: request.image_digest,
             image_path: request.image_path,
             isolation,

@@ -30,6 +30,7 @@ pub(crate) use start::{GUEST_LOG, MACHINE_LOG};
 
 use std::{os::fd::AsFd as _, process::ExitCode, time::Duration};
 
+use mvm_contract::audit::EventKind;
 use mvm_vmm::{ControlError, Machine, MachineExit, Port, Shutdown};
 use serde::de::DeserializeOwned;
 use tokio::{
@@ -43,7 +44,7 @@ use tokio::{
 };
 
 use crate::{
-    control,
+    admission, control,
     folder::FolderLock,
     home::Home,
     lease::{DETACH, LaunchFailure, LaunchNews, Order, Stopwatch, causes},
@@ -232,6 +233,8 @@ async fn serve_sandbox(mut sandbox: Running, mut lease: Lease, mut watch: Stopwa
         phases: watch.phases(),
     };
     lease.tell(&news).await;
+    // Whoever waits for the sandbox does not wait for this.
+    admission::note(&sandbox.home, EventKind::SandboxStarted, &sandbox.record);
     sandbox.live(&mut lease, &mut demands, &door).await;
     door.close().await;
 }

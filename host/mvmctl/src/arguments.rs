@@ -1,12 +1,14 @@
 //! What can be typed.
 
 mod saved;
+mod trust;
 
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 use mvm_contract::{
     SandboxName, duration,
+    plan::Profile,
     size::{self, SizeError},
     spec::DEFAULT_IMAGE,
 };
@@ -14,6 +16,8 @@ use mvm_contract::{
 pub(crate) use saved::{
     Fork, Pools, Restore, Restored, SetPool, Shaped, Snapshots, SomeTemplates, Templates,
 };
+
+pub(crate) use trust::{Audits, CreatePlan, Keys, Plans, Policies};
 
 /// Run code in local microVMs.
 #[derive(Debug, Parser)]
@@ -87,6 +91,18 @@ pub(crate) enum Verb {
     /// Spares: sandboxes that are ready before they are asked for.
     #[command(subcommand)]
     Pool(Pools),
+    /// Keys: what this host signs with, and whom it believes.
+    #[command(subcommand)]
+    Key(Keys),
+    /// Plans: what is launched, signed beforehand.
+    #[command(subcommand)]
+    Plan(Plans),
+    /// What plans may do on this host.
+    #[command(subcommand)]
+    Policy(Policies),
+    /// The log of what was admitted and denied.
+    #[command(subcommand)]
+    Audit(Audits),
     /// Prepare this host: kernel, initramfs, the default image and its template.
     Setup(Setup),
     /// Tell what this host can do and what it lacks.
@@ -117,6 +133,21 @@ pub(crate) struct Shape {
     /// Tell on standard error what the start consisted of.
     #[arg(long)]
     pub(crate) trace: bool,
+    /// The built-in policy it runs under.
+    #[arg(long, value_name = "PROFILE", default_value = "standard", value_parser = profile)]
+    pub(crate) profile: Profile,
+    /// Launch by a signed plan; `-e` gives the values whose digests it holds.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["image", "cpus", "memory", "disk", "profile", "boot_console", "dry_run"])]
+    pub(crate) plan: Option<PathBuf>,
+    /// Tell what would be launched and whether it would be admitted; start nothing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+fn profile(text: &str) -> Result<Profile, String> {
+    let names = Profile::ALL.map(Profile::as_str).join(", ");
+    let found = Profile::ALL.into_iter().find(|it| it.as_str() == text);
+    found.ok_or_else(|| format!("not one of {names}"))
 }
 
 /// How a command runs.
@@ -158,19 +189,19 @@ pub(crate) struct Create {
     #[command(flatten)]
     pub(crate) shape: Shape,
     /// A name to find it by.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "plan")]
     pub(crate) name: Option<SandboxName>,
     /// Set a variable for all its commands; may be repeated.
     #[arg(long, short, value_name = "NAME=VALUE", value_parser = variable)]
     pub(crate) env: Vec<(String, String)>,
     /// Working directory of commands that name none.
-    #[arg(long, short, value_name = "PATH")]
+    #[arg(long, short, value_name = "PATH", conflicts_with = "plan")]
     pub(crate) workdir: Option<String>,
     /// User of commands that name none.
-    #[arg(long, short, value_name = "USER")]
+    #[arg(long, short, value_name = "USER", conflicts_with = "plan")]
     pub(crate) user: Option<String>,
     /// Destroy it after so long.
-    #[arg(long, value_name = "DURATION", value_parser = duration::parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse_duration, conflicts_with = "plan")]
     pub(crate) ttl: Option<Duration>,
 }
 

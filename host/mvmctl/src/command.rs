@@ -1,14 +1,17 @@
 //! One function per verb.
 
+mod audit;
 mod copy;
 mod doctor;
 mod exec;
 mod files;
 mod inspect;
 mod lifecycle;
+mod plan;
 mod run;
 mod snapshot;
 mod template;
+mod trust;
 
 use std::{ffi::OsString, path::Path};
 
@@ -63,8 +66,42 @@ pub(crate) async fn dispatch(arguments: Arguments) -> Result<u8, Failure> {
         Verb::Pool(verb) => template::pools(&context, verb).await,
         Verb::Stop(options) => lifecycle::stop(&context, &options).await,
         Verb::Destroy(options) => lifecycle::destroy(&context, options).await,
+        Verb::Key(verb) => trust::keys(&context, verb),
+        Verb::Plan(verb) => plan::plans(&context, verb),
+        Verb::Policy(verb) => trust::policies(&context, verb),
+        Verb::Audit(verb) => audit::audits(&context, verb),
         Verb::Setup(options) => doctor::setup(&context, &options).await,
         Verb::Doctor => doctor::doctor(&context),
+    }
+}
+
+/// Tells by which plan a sandbox of this shape would be launched, once it is seen that it would
+/// be admitted.
+fn dry_run(
+    context: &Context,
+    shape: &Shape,
+    complete: impl FnOnce(SandboxSpec) -> SandboxSpec,
+) -> Result<u8, Failure> {
+    let display = Display::new(context.quiet, START_PATIENCE);
+    let runtime = context
+        .runtime
+        .clone()
+        .with_boot_console(shape.boot_console)
+        .with_profile(shape.profile);
+    let envelope = runtime.dry_run(&complete(spec_of(shape)), &display)?;
+    plan::show(context, &envelope)?;
+    Ok(0)
+}
+
+fn spec_of(shape: &Shape) -> SandboxSpec {
+    SandboxSpec {
+        image: shape.image.clone(),
+        resources: Resources {
+            vcpus: shape.cpus,
+            memory_mib: shape.memory,
+            disk_mib: shape.disk,
+        },
+        ..SandboxSpec::default()
     }
 }
 
@@ -80,22 +117,22 @@ async fn create_sandbox(
             return Err(Failure::host_io(doing, &error));
         }
     }
-    let spec = complete(SandboxSpec {
-        image: shape.image.clone(),
-        resources: Resources {
-            vcpus: shape.cpus,
-            memory_mib: shape.memory,
-            disk_mib: shape.disk,
-        },
-        ..SandboxSpec::default()
-    });
+    let spec = complete(spec_of(shape));
     let display = Display::new(context.quiet, START_PATIENCE);
     let runtime = context
         .runtime
         .clone()
-        .with_boot_console(shape.boot_console);
+        .with_boot_console(shape.boot_console)
+        .with_profile(shape.profile);
     doctor::announce_fallback(context);
-    let sandbox = runtime.create(&spec, &display).await?;
+    let sandbox = match &shape.plan {
+        Some(file) => {
+            let envelope = read(file)?;
+            let created = runtime.create_by_plan(&envelope, spec.environment, &display);
+            created.await?
+        }
+        None => runtime.create(&spec, &display).await?,
+    };
     if shape.trace {
         trace(sandbox.start_phases());
     }
@@ -103,6 +140,31 @@ async fn create_sandbox(
         copy::into_sandbox(&sandbox, host, guest, &display).await?;
     }
     Ok(sandbox)
+}
+
+/// Reads a file; `-` is standard input.
+fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+    let read = if path == Path::new("-") {
+        let mut bytes = Vec::new();
+        std::io::Read::read_to_end(&mut std::io::stdin().lock(), &mut bytes).map(|_| bytes)
+    } else {
+        std::fs::read(path)
+    };
+    read.map_err(|error| Failure::host_io(format!("failed to read `{}`", path.display()), &error))
+}
+
+/// Prints bytes, or writes them to a file that is not there yet.
+fn emit(out: Option<&Path>, bytes: &[u8]) -> Result<(), Failure> {
+    match out {
+        Some(path) => trust::write_new(path, bytes),
+        None => crate::output::bytes(bytes),
+    }
+}
+
+/// Seconds since the Unix epoch.
+fn now() -> u64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::SystemTime::UNIX_EPOCH);
+    now.map_or(0, |now| now.as_secs())
 }
 
 /// Tells how long each part of a start took.

@@ -85,5 +85,7 @@ from_coded!(
     RegistryError,
     SnapshotError,
     TemplateError,
-    mvm_runtime::setup::SetupError
+    mvm_runtime::setup::SetupError,
+    mvm_runtime::keys::KeyStoreError,
+    mvm_runtime::AdmissionError
 );

@@ -17,7 +17,15 @@ use mvm_vm_tests::{Bench, finish, kill, random};
 const VARIABLE: &str = "MVM_FAULT_POINT";
 
 // Every point there is, by the operation that passes it.
-const CREATE: [&str; 3] = ["create.folder", "create.started", "create.published"];
+const CREATE: [&str; 7] = [
+    "create.folder",
+    "admission.decided",
+    "audit.written",
+    "audit.synced",
+    "admission.spent",
+    "create.started",
+    "create.published",
+];
 const TEMPLATE: [&str; 3] = ["template.booted", "template.saved", "template.sealed"];
 const SPARE: [&str; 2] = ["spare.forked", "spare.ready"];
 const CLAIM: [&str; 2] = ["claim.taken", "claim.recorded"];

@@ -71,6 +71,20 @@ impl Chain {
         Ok((line, next))
     }
 
+    /// The log with a record that was read from it, if that is the one that comes next. Whether
+    /// its signature holds is another question.
+    #[must_use]
+    pub fn follow(mut self, record: &Record) -> Option<Self> {
+        let comes_next = record.log == self.log
+            && record.sequence == self.records()
+            && record.previous == self.previous;
+        let bytes = record.to_bytes().ok()?;
+        comes_next.then(|| {
+            self.step(&bytes);
+            self
+        })
+    }
+
     /// Seals the log as it stands.
     #[must_use]
     pub fn checkpoint(&self, key: &SigningKey) -> Vec<u8> {

@@ -1,23 +1,30 @@
 //! Taking a spare.
 
+use mvm_contract::ErrorCode;
 use tokio::io::AsyncWriteExt as _;
 
 use super::{CLAIM_SOCKET, folder, living};
 use crate::{
+    CreateError,
     home::Home,
     launch::LeaseHolder,
-    lease::{LaunchNews, LaunchRequest, Phase, SpareOrder},
+    lease::{LaunchFailure, LaunchNews, LaunchRequest, Phase, SpareOrder},
     record::SandboxRecord,
     socket,
 };
 
-/// Claims a spare of a template for a request. `None` when there is none, or others were faster.
+/// A spare that became a sandbox, its lease, and what that consisted of.
+pub(crate) type Claimed = (SandboxRecord, LeaseHolder, Vec<Phase>);
+
+/// Claims a spare of a template for a request. `None` when there is none, or others were faster;
+/// a failure where the request's plan was not admitted, which no other spare would do either.
 pub(crate) async fn claim(
     home: &Home,
     key: &str,
     request: &LaunchRequest,
-) -> Option<(SandboxRecord, LeaseHolder, Vec<Phase>)> {
+) -> Option<Result<Claimed, LaunchFailure>> {
     let order = SpareOrder::Take(Box::new(request.clone()));
+    let mut hung_up = false;
     for (id, ready) in living(home, key) {
         if !ready {
             continue;
@@ -25,12 +32,24 @@ pub(crate) async fn claim(
         let Some(mut lease) = say(home, key, id.as_str(), &order).await else {
             continue;
         };
-        // Anything else: it was taken by another, or ended, and is not this request's.
-        if let Ok(LaunchNews::Ready { record, phases }) = lease.next_news().await {
-            return Some((*record, lease, phases));
+        match lease.next_news().await {
+            Ok(LaunchNews::Ready { record, phases }) => return Some(Ok((*record, lease, phases))),
+            // Where one hung up before, the plan may have been spent on it.
+            Ok(LaunchNews::Failed(failure)) if is_denial(&failure) && !hung_up => {
+                return Some(Err(failure));
+            }
+            // It was taken by another, or ended.
+            Err(CreateError::SupervisorDied | CreateError::Lease(_)) => hung_up = true,
+            // Its plan may be spent on it.
+            _ => return None,
         }
     }
     None
+}
+
+fn is_denial(failure: &LaunchFailure) -> bool {
+    let denied = [ErrorCode::AdmissionFailed, ErrorCode::PolicyDenied];
+    denied.contains(&failure.code)
 }
 
 /// Ends spares of a template that wait, but for so many that are kept, and tells how many ended.

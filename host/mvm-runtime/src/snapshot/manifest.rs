@@ -16,10 +16,10 @@ use mvm_vmm::Port;
 use serde::{Deserialize, Serialize};
 
 use super::{SnapshotError, host_key::HostKey};
-use crate::{command::CommandDefaults, durable, machine_facts::MachineFacts};
+use crate::{command::CommandDefaults, durable, machine_facts::MachineFacts, plan::GuestSoftware};
 
 /// The version of snapshots this code writes and reads.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const MANIFEST: &str = "manifest.json";
 const CODE: &str = "manifest.mac";
 /// Devices and processors; the memory too where it is a stream.
@@ -41,6 +41,8 @@ pub(crate) struct Manifest {
     pub(crate) sandbox: SandboxId,
     pub(crate) spec: SandboxSpec,
     pub(crate) defaults: CommandDefaults,
+    /// What the guest was booted with.
+    pub(crate) software: GuestSoftware,
     pub(crate) image_digest: String,
     pub(crate) image_path: PathBuf,
     pub(crate) machine: MachineFacts,
@@ -220,6 +222,11 @@ impl Manifest {
         }
         file.rewind().map_err(SnapshotError::file("read", &path))?;
         Ok(file)
+    }
+
+    /// Digest of its bytes: of all that it says.
+    pub(crate) fn digest(&self) -> Digest {
+        Digest::of(&serde_json::to_vec_pretty(self).unwrap_or_default())
     }
 
     /// The template it needs.

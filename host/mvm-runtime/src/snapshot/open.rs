@@ -37,16 +37,7 @@ pub(crate) struct Opened {
 pub(crate) fn open(home: &Home, folder: &Path, host: &Host) -> Result<Opened, SnapshotError> {
     let key = HostKey::load(home)?;
     let manifest = Manifest::read(folder, &key)?;
-    let here = MachineFacts::of(host, &manifest.spec.resources);
-    if let Some(difference) = manifest.machine.difference(&here) {
-        return Err(SnapshotError::Mismatch {
-            snapshot: folder.to_owned(),
-            what: difference.what,
-            expected: difference.expected,
-            found: difference.found,
-        });
-    }
-    check_image(&manifest, folder)?;
+    check_fits(&manifest, folder, host)?;
     let template = match manifest.template() {
         Some(key) => Some(open_template(home, key, &manifest, folder)?),
         None => None,
@@ -64,6 +55,24 @@ pub(crate) fn open(home: &Home, folder: &Path, host: &Host) -> Result<Opened, Sn
         pages,
         disk,
     })
+}
+
+/// Whether a snapshot is of a machine and an image as this host has them.
+pub(crate) fn check_fits(
+    manifest: &Manifest,
+    folder: &Path,
+    host: &Host,
+) -> Result<(), SnapshotError> {
+    let here = MachineFacts::of(host, &manifest.spec.resources);
+    if let Some(difference) = manifest.machine.difference(&here) {
+        return Err(SnapshotError::Mismatch {
+            snapshot: folder.to_owned(),
+            what: difference.what,
+            expected: difference.expected,
+            found: difference.found,
+        });
+    }
+    check_image(manifest, folder)
 }
 
 /// The root filesystem is the one the guest had: by the store's seal.

@@ -133,6 +133,7 @@ impl Running {
             sandbox: self.record.id.clone(),
             spec: self.record.spec.clone(),
             defaults: self.record.defaults.clone(),
+            software: self.record.software.clone(),
             image_digest: self.record.image_digest.clone(),
             image_path: self.record.image_path.clone(),
             machine: self.facts.clone(),

@@ -2,7 +2,8 @@
 
 use std::io;
 
-use mvm_contract::{Coded, ErrorCode, SandboxSpec};
+use mvm_admission::Seal;
+use mvm_contract::{Coded, Digest, ErrorCode, SandboxSpec, plan::LaunchPath};
 use mvm_vmm::{DetectError, GuestMemory, Host};
 
 use super::{
@@ -11,11 +12,14 @@ use super::{
     start::{GuestStartError, Place, Started},
 };
 use crate::{
+    admission::{self, AdmissionError, Admitted},
     fault,
     folder::{FolderError, FolderLock, LockedFolder},
     home::{Home, HomeError},
-    lease::{LaunchRequest, Origin, Stopwatch, WakeRequest},
+    keys,
+    lease::{KernelFiles, LaunchRequest, Origin, Stopwatch, WakeRequest},
     machine_facts::MachineFacts,
+    plan::{self, Launch, OWN_VALIDITY_SECONDS},
     record::{RecordError, SandboxRecord, StartOrigin},
     registry::{self, RegistryError},
     snapshot::{self, COLD},
@@ -43,6 +47,14 @@ pub(super) enum CreationError {
     Snapshot(#[from] snapshot::SnapshotError),
     #[error(transparent)]
     Pool(#[from] crate::PoolError),
+    #[error(transparent)]
+    Admission(#[from] AdmissionError),
+    #[error(transparent)]
+    Keys(#[from] keys::KeyStoreError),
+    #[error(transparent)]
+    Plan(#[from] plan::PlanError),
+    #[error("the kernel and initramfs to boot are not the ones of this host")]
+    OtherKernel,
     #[error("the spare did not take its identity")]
     Identity(#[from] GreetError),
     #[error("the spare could not be let run")]
@@ -64,6 +76,10 @@ impl Coded for CreationError {
             Self::Start(error) => error.code(),
             Self::Template(error) => error.code(),
             Self::Snapshot(error) => error.code(),
+            Self::Admission(error) => error.code(),
+            Self::Keys(error) => error.code(),
+            Self::Plan(error) => error.code(),
+            Self::OtherKernel => ErrorCode::AdmissionFailed,
             Self::Detect(_) => ErrorCode::BackendUnsupported,
             _ => ErrorCode::SandboxUnavailable,
         }
@@ -76,6 +92,9 @@ impl Coded for CreationError {
             Self::Start(error) => error.hint(),
             Self::Template(error) => error.hint(),
             Self::Snapshot(error) => error.hint(),
+            Self::Admission(error) => error.hint(),
+            Self::Keys(error) => error.hint(),
+            Self::Plan(error) => error.hint(),
             Self::Detect(error) => error.hint(),
             _ => None,
         }
@@ -92,7 +111,7 @@ pub(super) fn hostname(spec: &SandboxSpec, id: &mvm_contract::SandboxId) -> Stri
 
 /// Makes a sandbox.
 pub(super) async fn create(
-    request: LaunchRequest,
+    mut request: LaunchRequest,
     watch: &mut Stopwatch,
 ) -> Result<Running, CreationError> {
     let home = Home::open(&request.home)?;
@@ -108,12 +127,15 @@ pub(super) async fn create(
     };
     let identity = GuestIdentity::named(hostname(&request.spec, &request.id));
     watch.lap("prepare host");
-    let (started, origin) = match &request.origin {
+    let admitted;
+    let (started, origin) = match &request.origin.clone() {
         Origin::Boot {
             kernel,
             boot_console,
             reason,
         } => {
+            let seal = boot_seal(&home, kernel)?;
+            admitted = admit(&home, &host, &request, None, seal, watch)?;
             let memory = GuestMemory::Anonymous;
             let booted = place.boot(kernel, *boot_console, memory, identity, watch);
             let reason = reason.clone();
@@ -122,11 +144,20 @@ pub(super) async fn create(
         Origin::Template { key } => {
             let template = template::load_checked(&home, key)?;
             watch.lap("check template");
+            request.software = template.manifest.shape.software();
+            admitted = admit(&home, &host, &request, None, Seal::Holds, watch)?;
             let forked = place.fork(template, identity, watch).await?;
             (forked, StartOrigin::Template)
         }
         Origin::Snapshot { folder } => {
-            let restored = place.restore(folder, identity, watch).await?;
+            let manifest = snapshot::manifest_of(&home, folder)?;
+            // A snapshot that does not fit is no matter of plans.
+            snapshot::check_fits(&manifest, folder, &host)?;
+            let digest = manifest.digest();
+            request.software = manifest.software;
+            let snapshot = Some(digest);
+            admitted = admit(&home, &host, &request, snapshot, Seal::Holds, watch)?;
+            let restored = place.restore(folder, digest, identity, watch).await?;
             let snapshot = snapshot::id_of(&home, folder)?;
             (restored, StartOrigin::Snapshot { snapshot })
         }
@@ -141,6 +172,7 @@ pub(super) async fn create(
     } = started;
     let record = SandboxRecord::running(
         request,
+        &admitted,
         origin,
         template.as_ref().map(|template| template.key.clone()),
         host.accelerator().isolation,
@@ -162,6 +194,37 @@ pub(super) async fn create(
         port,
         template,
         pool,
+    })
+}
+
+/// Admits a request's plan for what is about to be launched.
+fn admit(
+    home: &Home,
+    host: &Host,
+    request: &LaunchRequest,
+    snapshot: Option<Digest>,
+    software: Seal,
+    watch: &mut Stopwatch,
+) -> Result<Admitted, AdmissionError> {
+    let launch = request.launch(snapshot);
+    let id = &request.id;
+    let admitted = admission::admit(home, host, &request.envelope, &launch, software, id);
+    watch.lap("admission");
+    admitted
+}
+
+/// Whether the kernel and initramfs that are to boot are what was published on this host.
+fn boot_seal(home: &Home, kernel: &KernelFiles) -> Result<Seal, CreationError> {
+    let current = mvm_image::boot::current(&home.boot()).ok().flatten();
+    let Some(current) = current else {
+        return Ok(Seal::Broken);
+    };
+    if current.kernel != kernel.kernel || current.initramfs != kernel.initramfs {
+        return Err(CreationError::OtherKernel);
+    }
+    Ok(match current.verify() {
+        Ok(()) => Seal::Holds,
+        Err(_) => Seal::Broken,
     })
 }
 
@@ -218,8 +281,12 @@ pub(super) async fn restore_cold(
         resources: &resources,
     };
     watch.lap("prepare host");
+    let (admitted, digest) = attempt!(admit_return(&home, &host, &record, &cold));
+    watch.lap("admission");
     // Its own name and machine-id stay; its randomness, clock and key are made anew.
-    let restored = place.restore(&cold, GuestIdentity::default(), watch).await;
+    let restored = place
+        .restore(&cold, digest, GuestIdentity::default(), watch)
+        .await;
     let Started {
         machine,
         guest,
@@ -229,6 +296,7 @@ pub(super) async fn restore_cold(
     fault::point("wake.restored");
     record.state = LifecycleState::Running;
     record.reason = None;
+    record.admission = admitted.record();
     record.isolation = host.accelerator().isolation;
     record.jail = machine.jail_report().clone();
     attempt!(record.write(&folder));
@@ -250,4 +318,30 @@ pub(super) async fn restore_cold(
         template,
         pool: None,
     })
+}
+
+/// Admits the return of a sandbox that was saved to disk, under the profile it had. Its plan is
+/// this host's own: it says that the sandbox goes on from exactly this snapshot.
+fn admit_return(
+    home: &Home,
+    host: &Host,
+    record: &SandboxRecord,
+    cold: &std::path::Path,
+) -> Result<(Admitted, Digest), CreationError> {
+    let manifest = snapshot::manifest_of(home, cold)?;
+    snapshot::check_fits(&manifest, cold, host)?;
+    let digest = manifest.digest();
+    let launch = Launch {
+        spec: &record.spec,
+        image_digest: &record.image_digest,
+        image_path: &record.image_path,
+        software: &manifest.software,
+        path: LaunchPath::Resume,
+        snapshot: Some(digest),
+    };
+    let signer = keys::host_signer(home)?;
+    let profile = record.admission.profile;
+    let envelope = plan::propose(&launch, profile, OWN_VALIDITY_SECONDS, &signer)?;
+    let admitted = admission::admit(home, host, &envelope, &launch, Seal::Holds, &record.id)?;
+    Ok((admitted, digest))
 }

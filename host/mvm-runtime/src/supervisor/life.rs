@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mvm_contract::{Coded, ErrorCode, LifecycleState, SandboxName, SnapshotId};
+use mvm_contract::{Coded, ErrorCode, LifecycleState, SandboxName, SnapshotId, audit::EventKind};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::{mpsc, oneshot},
@@ -16,7 +16,7 @@ use super::{
     told,
 };
 use crate::{
-    control, fault,
+    admission, control, fault,
     folder::FolderLock,
     home::Home,
     lease::{LaunchFailure, LaunchNews, Stopwatch, causes},
@@ -351,6 +351,7 @@ impl Running {
     pub(super) async fn remove(&mut self) -> Result<(), RegistryError> {
         // One that cannot be killed is killed by the kernel when this process ends.
         let _ = self.machine.kill().await;
+        admission::note(&self.home, EventKind::SandboxDestroyed, &self.record);
         registry::remove_folder(&self.home, &self.record.id, &self.lock)
     }
 
@@ -443,7 +444,10 @@ impl Ended {
         let mut watch = Stopwatch::start();
         let woken = creation::restore_cold(self.home, self.record, self.lock, &mut watch).await;
         match woken {
-            Ok(running) => Ok(Box::new(running)),
+            Ok(running) => {
+                admission::note(&running.home, EventKind::SandboxStarted, &running.record);
+                Ok(Box::new(running))
+            }
             Err((error, home, record, lock)) => {
                 let ended = Ended { home, record, lock };
                 Err(Box::new((LaunchFailure::of(&error), ended)))

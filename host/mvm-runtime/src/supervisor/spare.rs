@@ -11,7 +11,8 @@
 
 use std::{fs, io, time::Duration};
 
-use mvm_contract::SandboxId;
+use mvm_admission::Seal;
+use mvm_contract::{SandboxId, plan::LaunchPath};
 use mvm_vmm::Host;
 use tokio::{
     net::{UnixListener, UnixStream},
@@ -26,10 +27,13 @@ use super::{
     warm_up::warm_up,
 };
 use crate::{
+    admission::{self, AdmissionError, Admitted},
     fault,
     folder::LockedFolder,
     home::Home,
-    lease::{LaunchRequest, Origin, SpareOrder, SpareRequest, Stopwatch},
+    lease::{
+        LaunchFailure, LaunchNews, LaunchRequest, Origin, SpareOrder, SpareRequest, Stopwatch,
+    },
     machine_facts::MachineFacts,
     pool::{self, CLAIM_SOCKET},
     random,
@@ -58,7 +62,7 @@ struct Waiting {
     // Before `folder`: its microVM ends before its files go.
     started: Started,
     folder: LockedFolder,
-    isolation: mvm_vmm::accelerator::Isolation,
+    host: Host,
     facts: MachineFacts,
     image_digest: String,
 }
@@ -103,14 +107,15 @@ pub(super) async fn serve(request: SpareRequest) -> Result<Option<Claimed>, Crea
     pool::replenish(&home, &request.key, &request.pool);
     let idle = Duration::from_secs(settings.idle_seconds);
     let mut waiting = Waiting {
-        isolation: host.accelerator().isolation,
         facts: MachineFacts::of(&host, &shape.resources),
+        host,
         image_digest: shape.image_digest,
         home,
         started,
         folder,
     };
-    let (order, lease) = match waiting.claimed(listener, idle).await {
+    let mut watch = Stopwatch::start();
+    let (order, admitted, lease) = match waiting.claimed(listener, idle, &mut watch).await {
         Ok(claimed) => claimed,
         Err(ended_by) => {
             // Whoever ended it hears of it when nothing of it is left.
@@ -119,8 +124,7 @@ pub(super) async fn serve(request: SpareRequest) -> Result<Option<Claimed>, Crea
             return Ok(None);
         }
     };
-    let mut watch = Stopwatch::start();
-    let running = waiting.become_sandbox(order, &mut watch).await?;
+    let running = waiting.become_sandbox(order, admitted, &mut watch).await?;
     Ok(Some(Claimed {
         running,
         lease,
@@ -168,7 +172,8 @@ impl Waiting {
         &mut self,
         listener: UnixListener,
         idle: Duration,
-    ) -> Result<(Box<LaunchRequest>, Lease), Option<Lease>> {
+        watch: &mut Stopwatch,
+    ) -> Result<(Box<LaunchRequest>, Admitted, Lease), Option<Lease>> {
         let expiry = tokio::time::sleep(idle);
         tokio::pin!(expiry);
         let mut terminate = signal(SignalKind::terminate()).map_err(|_| None)?;
@@ -182,14 +187,25 @@ impl Waiting {
             };
             let Ok((stream, _)) = accepted else { continue };
             match order(stream).await {
-                Some((SpareOrder::Take(request), lease)) if self.fits(&request) => {
+                Some((SpareOrder::Take(mut request), mut lease)) if self.fits(&request) => {
+                    *watch = Stopwatch::start();
                     if !self.is_sound() {
                         return Err(Some(lease));
                     }
+                    // Nothing of the guest has been touched: denied, it goes on waiting.
+                    let admitted = match self.admit(&mut request) {
+                        Ok(admitted) => admitted,
+                        Err(error) => {
+                            let failure = LaunchFailure::of(&error);
+                            lease.tell(&LaunchNews::Failed(failure)).await;
+                            continue;
+                        }
+                    };
+                    watch.lap("admission");
                     // Nobody else gets in from here on; those who wait are hung up on.
                     let _ = fs::remove_file(self.folder.path().join(CLAIM_SOCKET));
                     drop(listener);
-                    return Ok((request, lease));
+                    return Ok((request, admitted, lease));
                 }
                 Some((SpareOrder::Retire, lease)) => return Err(Some(lease)),
                 // A claimer that died, or asks for something else: nothing has changed.
@@ -198,12 +214,37 @@ impl Waiting {
         }
     }
 
+    /// Admits the plan of who claims it, for exactly this guest.
+    fn admit(&self, request: &mut LaunchRequest) -> Result<Admitted, AdmissionError> {
+        // Its folder carries its identifier.
+        let name = self.folder.path().file_name();
+        if let Some(Ok(id)) = name.and_then(|name| name.to_str()).map(str::parse) {
+            request.id = id;
+        }
+        if let Some(template) = &self.started.template {
+            request.software = template.manifest.shape.software();
+        }
+        let (home, host) = (&self.home, &self.host);
+        request.path = LaunchPath::Spare;
+        let launch = request.launch(None);
+        admission::admit(
+            home,
+            host,
+            &request.envelope,
+            &launch,
+            Seal::Holds,
+            &request.id,
+        )
+    }
+
     /// Whether this is what is asked for.
     fn fits(&self, request: &LaunchRequest) -> bool {
         let template = self.started.template.as_ref();
         matches!(&request.origin, Origin::Template { key }
             if template.is_some_and(|template| template.key == *key))
             && request.image_digest == self.image_digest
+            && template
+                .is_some_and(|template| template.manifest.shape.resources == request.spec.resources)
     }
 
     /// Whether its template is still the one it was forked from: most of its memory is that
@@ -216,6 +257,7 @@ impl Waiting {
     async fn become_sandbox(
         self,
         order: Box<LaunchRequest>,
+        admitted: Admitted,
         watch: &mut Stopwatch,
     ) -> Result<Running, CreationError> {
         let Started {
@@ -224,18 +266,8 @@ impl Waiting {
             port,
             template,
         } = self.started;
-        let mut request = *order;
+        let request = *order;
         fault::point("claim.taken");
-        // Its folder carries its identifier.
-        if let Some(Ok(id)) = self
-            .folder
-            .path()
-            .file_name()
-            .and_then(|name| name.to_str())
-            .map(str::parse)
-        {
-            request.id = id;
-        }
         machine.resume().await?;
         watch.lap("continue");
         let identity = GuestIdentity::named(hostname(&request.spec, &request.id));
@@ -244,9 +276,10 @@ impl Waiting {
         let pool = request.pool.clone();
         let record = SandboxRecord::running(
             request,
+            &admitted,
             StartOrigin::Spare,
             template.as_ref().map(|template| template.key.clone()),
-            self.isolation,
+            self.host.accelerator().isolation,
             machine.jail_report().clone(),
         );
         record.write(self.folder.path())?;

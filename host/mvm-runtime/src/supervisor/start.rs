@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use mvm_contract::{Coded, ErrorCode, Resources};
+use mvm_contract::{Coded, Digest, ErrorCode, Resources};
 use mvm_vmm::{
     ChannelError, ControlError, GuestMemory, Host, JailOptions, KernelSpec, Machine, MachineSpec,
     Port, RestoreError, SavedMachine, SavedMemory, StartError,
@@ -38,6 +38,8 @@ const CONSOLE_LOG: &str = "console.log";
 /// Why a guest did not come to run.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum GuestStartError {
+    #[error("the snapshot is not the one that was admitted")]
+    OtherSnapshot,
     #[error("failed to create the sandbox's disk")]
     Disk(#[from] DiskError),
     #[error("failed to create the sandbox's disk")]
@@ -78,6 +80,7 @@ impl Coded for GuestStartError {
     fn code(&self) -> ErrorCode {
         match self {
             Self::Silent => ErrorCode::Timeout,
+            Self::OtherSnapshot => ErrorCode::AdmissionFailed,
             Self::Template(error) => error.code(),
             Self::Snapshot(error) => error.code(),
             Self::Disk(error) => error.code(),
@@ -189,14 +192,19 @@ impl Place<'_> {
     }
 
     /// Makes a guest that goes on from the snapshot in a folder, which is checked before anything
-    /// of it is used.
+    /// of it is used: its manifest is the one of this digest.
     pub(super) async fn restore(
         &self,
         folder: &Path,
+        manifest_digest: Digest,
         identity: GuestIdentity,
         watch: &mut Stopwatch,
     ) -> Result<Started, GuestStartError> {
         let opened = snapshot::open(self.home, folder, self.host)?;
+        let found = opened.manifest.digest();
+        if found != manifest_digest {
+            return Err(GuestStartError::OtherSnapshot);
+        }
         watch.lap("check snapshot");
         let snapshot::Opened {
             manifest,

@@ -7,7 +7,7 @@ use mvm_image::{Digest, Image, boot::BootArtifacts};
 use mvm_vmm::Host;
 use serde::{Deserialize, Serialize};
 
-use crate::machine_facts::MachineFacts;
+use crate::{machine_facts::MachineFacts, plan::GuestSoftware};
 
 /// Everything that a template's saved state depends on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +40,11 @@ impl TemplateShape {
             machine: MachineFacts::of(host, resources),
             resources: *resources,
         }
+    }
+
+    /// What a guest of this template was booted with.
+    pub(crate) fn software(&self) -> GuestSoftware {
+        GuestSoftware::of(self.kernel_digest, self.initramfs_digest)
     }
 
     /// The key: 32 hexadecimal digits.

@@ -2,7 +2,7 @@
 
 use mvm_contract::SandboxSpec;
 
-use super::{Context, create_sandbox, report_sandbox};
+use super::{Context, create_sandbox, dry_run, report_sandbox};
 use crate::{
     arguments::{Create, Destroy, Stop},
     failure::Failure,
@@ -18,15 +18,18 @@ pub(super) async fn create(context: Context, options: Create) -> Result<u8, Fail
         user,
         ttl,
     } = options;
-    let sandbox = create_sandbox(&context, &shape, |spec| SandboxSpec {
+    let complete = |spec| SandboxSpec {
         name,
         environment: env.into_iter().collect(),
         working_directory: workdir,
         user,
         ttl_seconds: ttl.map(|ttl| ttl.as_secs().max(1)),
         ..spec
-    })
-    .await?;
+    };
+    if shape.dry_run {
+        return dry_run(&context, &shape, complete);
+    }
+    let sandbox = create_sandbox(&context, &shape, complete).await?;
     report_sandbox(&context, sandbox).await?;
     Ok(0)
 }

@@ -2,9 +2,10 @@
 
 use std::io::Read as _;
 
+use mvm_contract::SandboxSpec;
 use mvm_runtime::{Command, CommandResult, Sandbox};
 
-use super::{Context, command, create_sandbox};
+use super::{Context, command, create_sandbox, dry_run};
 use crate::{
     arguments::Run,
     failure::Failure,
@@ -14,9 +15,27 @@ use crate::{
 /// Runs one command in a sandbox of its own. The sandbox is leased to this process: it goes when
 /// the process does, whichever way.
 pub(super) async fn run(context: Context, options: Run) -> Result<u8, Failure> {
-    let (command, joined) = command(&options.manner, options.command)?;
-    let sandbox = create_sandbox(&context, &options.shape, |spec| spec).await?;
-    if options.shape.trace {
+    let Run {
+        shape,
+        mut manner,
+        command: arguments,
+    } = options;
+    if shape.dry_run {
+        return dry_run(&context, &shape, |spec| spec);
+    }
+    // A plan speaks for the whole environment: its values are the sandbox's, not a command's.
+    let planned = if shape.plan.is_some() {
+        std::mem::take(&mut manner.env)
+    } else {
+        Vec::new()
+    };
+    let (command, joined) = command(&manner, arguments)?;
+    let complete = |spec| SandboxSpec {
+        environment: planned.into_iter().collect(),
+        ..spec
+    };
+    let sandbox = create_sandbox(&context, &shape, complete).await?;
+    if shape.trace {
         return run_traced(&sandbox, &command, joined).await;
     }
     run_in(&context, &sandbox, &command, joined).await
