@@ -38,6 +38,8 @@ const TEMPLATE_MANIFEST: &str = "template.json";
 const TEMPLATE_CODE: &str = "template.mac";
 /// The longest manifest or code, bytes.
 const MAX_TEXT_BYTES: u64 = 4 << 20;
+/// The most that follows the last file of an archive.
+const MAX_PADDING_BYTES: u64 = 64 * 1024;
 const LEVEL: i32 = 3;
 
 /// Writes a snapshot to a file (0600) that is not there yet.
@@ -59,7 +61,10 @@ pub(crate) fn export(
         let file = file
             .open(&partial)
             .map_err(SnapshotError::file("create", &partial))?;
-        let encoder = zstd::Encoder::new(file, LEVEL);
+        let encoder = zstd::Encoder::new(file, LEVEL).and_then(|mut encoder| {
+            encoder.include_checksum(true)?;
+            Ok(encoder)
+        });
         let mut archive =
             tar::Builder::new(encoder.map_err(SnapshotError::file("write", &partial))?);
         for name in SNAPSHOT_FILES {
@@ -224,6 +229,12 @@ fn unpack(source: &Path, target: &Path) -> Result<(), SnapshotError> {
         if copied != entry.size() {
             return Err(wrong(format!("`{name}` is cut off")));
         }
+    }
+    // What follows the last file is padding, and then the checksum of all.
+    let mut rest = archive.into_inner().take(MAX_PADDING_BYTES);
+    let padding = io::copy(&mut rest, &mut io::sink()).map_err(broken)?;
+    if padding == MAX_PADDING_BYTES {
+        return Err(wrong("it goes on after its end".to_owned()));
     }
     Ok(())
 }
