@@ -245,6 +245,15 @@ mod tests {
     }
 
     #[test]
+    fn roots_are_read_up_to_their_largest() {
+        let mut bytes = br#"{"version":1,"keys":[]}"#.to_vec();
+        bytes.resize(262_144, b' ');
+        assert!(TrustRoots::read(&bytes).is_ok());
+        bytes.push(b' ');
+        assert!(matches!(TrustRoots::read(&bytes), Err(TrustError::Json(_))));
+    }
+
+    #[test]
     fn a_role_signs_its_own() {
         assert!(KeyRole::Plan.signs_plans() && !KeyRole::Plan.signs_records());
         assert!(!KeyRole::Record.signs_plans() && KeyRole::Record.signs_records());

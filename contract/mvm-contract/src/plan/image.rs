@@ -79,10 +79,15 @@ mod tests {
     #[test]
     fn kinds_and_pins_are_read_off_the_text() {
         let pin = Digest::of(b"");
-        assert_eq!(
-            ImageSourceKind::of("debian:python"),
-            Some(ImageSourceKind::Debian)
-        );
+        for (text, kind) in [
+            ("debian:python", ImageSourceKind::Debian),
+            ("nix:.#app", ImageSourceKind::Nix),
+            ("oci:registry.example/a", ImageSourceKind::Oci),
+            ("oci-layout:/images/a", ImageSourceKind::OciLayout),
+            ("oci-archive:/images/a.tar:v1", ImageSourceKind::OciArchive),
+        ] {
+            assert_eq!(ImageSourceKind::of(text), Some(kind), "{text}");
+        }
         for text in ["debian", "debian:", "docker:x", "", ":x"] {
             assert_eq!(ImageSourceKind::of(text), None, "{text}");
         }

@@ -140,3 +140,26 @@ fn a_policy_file_is_read_strictly() {
         Err(PolicyError::Json(_))
     ));
 }
+
+#[test]
+fn a_policy_is_written_as_it_is_read() {
+    let mut policy = HostPolicy::default();
+    policy.bounds.require_digest_pin = true;
+    policy.bounds.refuse_emulated = true;
+    policy.bounds.refuse_adhoc_environment = true;
+    policy.bounds.vcpus = Some(2);
+    let bytes = serde_json::to_vec(&policy).unwrap();
+    assert_eq!(HostPolicy::read(&bytes).unwrap(), policy);
+}
+
+#[test]
+fn a_policy_file_is_read_up_to_its_largest() {
+    let mut bytes = b"{\"version\":1}".to_vec();
+    bytes.resize(262_144, b' ');
+    assert!(HostPolicy::read(&bytes).is_ok());
+    bytes.push(b' ');
+    assert!(matches!(
+        HostPolicy::read(&bytes),
+        Err(PolicyError::Json(ReadError::TooLarge { limit: 262_144 }))
+    ));
+}
