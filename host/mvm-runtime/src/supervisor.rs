@@ -36,7 +36,7 @@ use serde::de::DeserializeOwned;
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines},
     net::{
-        UnixStream,
+        UnixListener, UnixStream,
         unix::{OwnedReadHalf, OwnedWriteHalf},
     },
     sync::{mpsc, oneshot},
@@ -53,7 +53,6 @@ use crate::{
     record::SandboxRecord,
     template::{self, Template},
 };
-use creation::CreationError;
 use guest::Guest;
 
 /// The longest launch request, bytes.
@@ -176,6 +175,13 @@ struct Running {
     lock: FolderLock,
 }
 
+/// A sandbox whose clients are not answered yet. Its socket was there before the sandbox could be
+/// seen: those who come early wait.
+struct Made {
+    running: Running,
+    listener: UnixListener,
+}
+
 async fn serve(order: Order, mut lease: Lease) {
     let mut watch = Stopwatch::start();
     let made = match order {
@@ -198,14 +204,14 @@ async fn serve(order: Order, mut lease: Lease) {
             Ok(Some(claimed)) => {
                 lease = claimed.lease;
                 watch = claimed.watch;
-                Ok(claimed.running)
+                Ok(claimed.made)
             }
             Ok(None) | Err(_) => return,
         },
         Order::Template(request) => return make_template(*request, lease).await,
     };
     match made {
-        Ok(running) => serve_sandbox(running, lease, watch).await,
+        Ok(made) => serve_sandbox(made, lease, watch).await,
         Err(error) => {
             lease
                 .tell(&LaunchNews::Failed(LaunchFailure::of(&error)))
@@ -214,20 +220,13 @@ async fn serve(order: Order, mut lease: Lease) {
     }
 }
 
-async fn serve_sandbox(mut sandbox: Running, mut lease: Lease, mut watch: Stopwatch) {
+async fn serve_sandbox(made: Made, mut lease: Lease, watch: Stopwatch) {
+    let Made {
+        running: sandbox,
+        listener,
+    } = made;
     let (demand, mut demands) = mpsc::channel(16);
-    let folder = sandbox.home.sandbox(&sandbox.record.id);
-    let door = match door::open(&folder, &sandbox.guest, demand) {
-        Ok(door) => door,
-        Err(error) => {
-            let error = CreationError::Door { source: error };
-            sandbox.remove().await.ok();
-            return lease
-                .tell(&LaunchNews::Failed(LaunchFailure::of(&error)))
-                .await;
-        }
-    };
-    watch.lap("open door");
+    let door = door::open(listener, &sandbox.guest, demand);
     let news = LaunchNews::Ready {
         record: Box::new(sandbox.record.clone()),
         phases: watch.phases(),

@@ -1,13 +1,14 @@
 //! Making a sandbox: its folder, its guest, its record.
 
-use std::io;
+use std::{io, path::Path};
 
 use mvm_admission::Seal;
 use mvm_contract::{Coded, Digest, ErrorCode, SandboxSpec, plan::LaunchPath};
 use mvm_vmm::{DetectError, GuestMemory, Host};
+use tokio::net::UnixListener;
 
 use super::{
-    Running,
+    Made, Running, door,
     guest::{GreetError, GuestIdentity},
     start::{GuestStartError, Place, Started},
 };
@@ -113,7 +114,7 @@ pub(super) fn hostname(spec: &SandboxSpec, id: &mvm_contract::SandboxId) -> Stri
 pub(super) async fn create(
     mut request: LaunchRequest,
     watch: &mut Stopwatch,
-) -> Result<Running, CreationError> {
+) -> Result<Made, CreationError> {
     let home = Home::open(&request.home)?;
     let host = Host::detect(&home.cache(), None)?;
     let folder = LockedFolder::create(&home.staging(), request.id.as_str())?;
@@ -178,13 +179,14 @@ pub(super) async fn create(
         host.accelerator().isolation,
         machine.jail_report().clone(),
     );
-    // The folder appears only now: a sandbox that can be seen runs.
+    // The folder appears only now: a sandbox that can be seen runs, and can be spoken to.
     record.write(folder.path())?;
+    let listener = listen(folder.path())?;
     let lock = registry::publish(&home, folder, &record)?;
     fault::point("create.published");
     watch.lap("record");
     let facts = MachineFacts::of(&host, &record.spec.resources);
-    Ok(Running {
+    let running = Running {
         home,
         facts,
         record,
@@ -194,7 +196,13 @@ pub(super) async fn create(
         port,
         template,
         pool,
-    })
+    };
+    Ok(Made { running, listener })
+}
+
+/// Makes the socket where clients of a sandbox will come in.
+pub(super) fn listen(folder: &Path) -> Result<UnixListener, CreationError> {
+    door::listen(folder).map_err(|source| CreationError::Door { source })
 }
 
 /// Admits a request's plan for what is about to be launched.
@@ -232,16 +240,17 @@ fn boot_seal(home: &Home, kernel: &KernelFiles) -> Result<Seal, CreationError> {
 pub(super) async fn wake(
     request: WakeRequest,
     watch: &mut Stopwatch,
-) -> Result<Running, CreationError> {
+) -> Result<Made, CreationError> {
     let home = Home::open(&request.home)?;
     let folder = home.sandbox(&request.id);
     let Some(lock) = FolderLock::try_take(&folder)? else {
         return Err(CreationError::Busy { id: request.id });
     };
     let record = SandboxRecord::read(&folder)?;
-    restore_cold(home, record, lock, watch)
-        .await
-        .map_err(|(error, ..)| error)
+    let listener = listen(&folder)?;
+    let restored = restore_cold(home, record, lock, watch).await;
+    let running = restored.map_err(|(error, ..)| error)?;
+    Ok(Made { running, listener })
 }
 
 /// Brings a sandbox back from what its folder holds. When that fails, the sandbox is cold as
@@ -326,7 +335,7 @@ fn admit_return(
     home: &Home,
     host: &Host,
     record: &SandboxRecord,
-    cold: &std::path::Path,
+    cold: &Path,
 ) -> Result<(Admitted, Digest), CreationError> {
     let manifest = snapshot::manifest_of(home, cold)?;
     snapshot::check_fits(&manifest, cold, host)?;

@@ -69,16 +69,15 @@ impl Door {
     }
 }
 
-/// Opens the control socket in a sandbox's folder.
-pub(super) fn open(
-    folder: &Path,
-    guest: &Guest,
-    demands: mpsc::Sender<Demand>,
-) -> io::Result<Door> {
+/// Makes the control socket in a sandbox's folder.
+pub(super) fn listen(folder: &Path) -> io::Result<UnixListener> {
     // That of a supervisor before this one, where the sandbox was cold in between.
     let _ = std::fs::remove_file(folder.join(SOCKET_NAME));
-    let listener = socket::listen(folder, SOCKET_NAME)?;
+    socket::listen(folder, SOCKET_NAME)
+}
 
+/// Answers those who come in.
+pub(super) fn open(listener: UnixListener, guest: &Guest, demands: mpsc::Sender<Demand>) -> Door {
     let guest = Rc::new(RefCell::new(GuestDoor::Open(guest.opener())));
     let streams = Streams {
         guest: Rc::clone(&guest),
@@ -87,11 +86,11 @@ pub(super) fn open(
     let clients = TaskTracker::new();
     let accepting = accept(listener, streams, demands, clients.clone());
     let accepting = tokio::task::spawn_local(accepting).abort_handle();
-    Ok(Door {
+    Door {
         accepting,
         clients,
         guest,
-    })
+    }
 }
 
 /// Streams to the agent, bounded.

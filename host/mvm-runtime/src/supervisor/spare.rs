@@ -20,8 +20,8 @@ use tokio::{
 };
 
 use super::{
-    Lease, Running,
-    creation::{CreationError, hostname},
+    Lease, Made, Running,
+    creation::{CreationError, hostname, listen},
     guest::GuestIdentity,
     start::{Place, Started},
     warm_up::warm_up,
@@ -51,7 +51,7 @@ const ORDER_LIMIT: Duration = Duration::from_secs(5);
 
 /// A claimed spare: who claimed it, for what, and what it is.
 pub(super) struct Claimed {
-    pub(super) running: Running,
+    pub(super) made: Made,
     pub(super) lease: Lease,
     pub(super) watch: Stopwatch,
 }
@@ -124,9 +124,9 @@ pub(super) async fn serve(request: SpareRequest) -> Result<Option<Claimed>, Crea
             return Ok(None);
         }
     };
-    let running = waiting.become_sandbox(order, admitted, &mut watch).await?;
+    let made = waiting.become_sandbox(order, admitted, &mut watch).await?;
     Ok(Some(Claimed {
-        running,
+        made,
         lease,
         watch,
     }))
@@ -259,7 +259,7 @@ impl Waiting {
         order: Box<LaunchRequest>,
         admitted: Admitted,
         watch: &mut Stopwatch,
-    ) -> Result<Running, CreationError> {
+    ) -> Result<Made, CreationError> {
         let Started {
             mut machine,
             mut guest,
@@ -283,10 +283,11 @@ impl Waiting {
             machine.jail_report().clone(),
         );
         record.write(self.folder.path())?;
+        let listener = listen(self.folder.path())?;
         fault::point("claim.recorded");
         let lock = registry::publish(&self.home, self.folder, &record)?;
         watch.lap("record");
-        Ok(Running {
+        let running = Running {
             home: self.home,
             facts: self.facts,
             record,
@@ -296,7 +297,8 @@ impl Waiting {
             port,
             template,
             pool,
-        })
+        };
+        Ok(Made { running, listener })
     }
 }
 
