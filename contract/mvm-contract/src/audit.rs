@@ -31,7 +31,7 @@ use crate::{
 pub use chain::Chain;
 pub use checkpoint::{Checkpoint, CheckpointError};
 pub use merkle::{Frontier, leaf_hash};
-pub use verify::{LogVerdict, verify_log};
+pub use verify::{LogVerdict, verify_continuation, verify_log};
 
 /// The version of records this code reads and writes.
 pub const RECORD_VERSION: u32 = 1;

@@ -1,36 +1,42 @@
 //! The one writer of this host's audit log, and the ledger of spent plans in it.
 //!
 //! ```text
-//! audit/log.jsonl     the log: the truth, synced for every record that authorizes something
-//! audit/checkpoint    the newest checkpoint of it
-//! audit/index.db      where the log ends, and which nonces are spent: all read off the log
+//! audit/log-000001.jsonl       a segment of the log: the truth
+//! audit/log-000001.checkpoint  the newest checkpoint of that segment
+//! audit/log-000002.jsonl       goes on from the first, whose last record says that it is closed
+//! audit/index.db               where the log ends, and which nonces are spent: read off the log
 //! ```
 //!
-//! The index is never synced. After a loss of power it is as it was at some earlier time, whole
-//! (SQLite's write-ahead log), and catches up from the log; without it, it is made anew. Its write
-//! lock is the one under which processes append. So a nonce is spent exactly when the record that
-//! holds it is durable, which is before anybody is told.
+//! A record that authorizes is synced before anybody is told. The index is never synced, and says
+//! only how far the log was when it last was: after a loss of power it is as it was at some
+//! earlier time, whole (SQLite's write-ahead log), and catches up from the log; without it, it is
+//! made anew. Its write lock is the one under which processes append. So a nonce is spent exactly
+//! when the record that holds it is durable.
 
 mod index;
+mod segment;
 
-use std::{
-    fmt, fs, io,
-    os::unix::fs::OpenOptionsExt as _,
-    path::{Path, PathBuf},
-};
+use std::fmt;
 
 use mvm_admission::ReplayView;
 use mvm_contract::{
     Coded, ErrorCode, SigningKey,
-    audit::{Chain, Event, EventKind, LogId, SignedRecord},
+    audit::{Chain, Event, EventKind, LogId},
     canonical::WriteError,
 };
 
-use crate::{durable, fault, home::Home, random, record::now_ms};
-use index::{Index, Position};
+use crate::{fault, home::Home, random, record::now_ms};
+use index::Index;
+use segment::{Files, Position};
+pub use segment::{Segment, segments};
 
-const LOG: &str = "log.jsonl";
-const CHECKPOINT: &str = "checkpoint";
+/// Where a log is closed and another goes on from it, bytes: what one reader can hold.
+const SEGMENT_BYTES: u64 = 64 << 20;
+/// Bytes that are not synced, at most: the next to append reads them again.
+const UNSYNCED_BYTES: u64 = 16 << 10;
+/// How long a nonce is remembered after its plan has ended anyway, seconds: a clock that is set
+/// back by less brings no plan back.
+const REMEMBERED_SECONDS: u64 = 24 * 60 * 60;
 
 /// Why the audit log cannot be written. What cannot be recorded is not done.
 #[derive(Debug, thiserror::Error)]
@@ -41,16 +47,16 @@ pub enum AuditError {
         /// What was being done.
         doing: &'static str,
         /// The file.
-        path: PathBuf,
+        path: std::path::PathBuf,
         /// Why.
         #[source]
-        source: io::Error,
+        source: std::io::Error,
     },
     /// The index cannot be used.
     #[error("failed to use the index of the audit log, `{}`", path.display())]
     Index {
         /// The index.
-        path: PathBuf,
+        path: std::path::PathBuf,
         /// Why.
         #[source]
         source: rusqlite::Error,
@@ -58,23 +64,23 @@ pub enum AuditError {
     /// A line of the log is no record that follows the one before it.
     #[error("line {line} of `{}` is not a record that follows the one before it", path.display())]
     Broken {
-        /// The log.
-        path: PathBuf,
+        /// The segment.
+        path: std::path::PathBuf,
         /// The line, from 1.
         line: u64,
     },
     /// The log is shorter than it was.
     #[error("`{}` has lost records", path.display())]
     Shortened {
-        /// The log.
-        path: PathBuf,
+        /// The segment.
+        path: std::path::PathBuf,
     },
     /// A record cannot be written down.
     #[error("a record cannot be written")]
     Record(#[from] WriteError),
     /// There is no randomness for a new log's identifier.
     #[error("failed to read the host's random source")]
-    Random(#[source] io::Error),
+    Random(#[source] std::io::Error),
 }
 
 impl Coded for AuditError {
@@ -123,38 +129,48 @@ impl fmt::Display for AuditId {
 /// The audit log of a host. Opening it costs the same however long it is.
 #[derive(Debug)]
 pub(crate) struct AuditLog {
-    folder: PathBuf,
+    files: Files,
     index: Index,
+    segment_bytes: u64,
 }
 
 /// The log while this process alone appends to it. Dropped, it is as it was.
 pub(crate) struct Transaction<'a> {
     index: index::Transaction<'a>,
-    folder: &'a Path,
-    file: fs::File,
-    position: Position,
+    files: &'a Files,
+    segment_bytes: u64,
+    /// The end of the log.
+    end: Position,
+    /// Up to where it is synced for certain.
+    durable: Position,
 }
 
 impl AuditLog {
     pub(crate) fn open(home: &Home) -> Result<Self, AuditError> {
         let folder = home.audit();
         let index = Index::open(&folder)?;
-        Ok(Self { folder, index })
+        Ok(Self {
+            files: Files::new(folder),
+            index,
+            segment_bytes: SEGMENT_BYTES,
+        })
     }
 
     /// Waits until no other process appends, and reads what others have appended.
     pub(crate) fn transaction(&mut self) -> Result<Transaction<'_>, AuditError> {
-        let path = self.folder.join(LOG);
-        let mut options = fs::OpenOptions::new();
-        options.read(true).append(true).create(true).mode(0o600);
         let index = self.index.begin()?;
-        let file = options.open(&path).map_err(failed("open", &path))?;
-        let (index, position) = index.catch_up(&file, &path)?;
+        let durable = index.position()?;
+        let mut spent = Vec::new();
+        let end = self.files.catch_up(&durable, &mut spent)?;
+        for (nonce, expires) in spent {
+            index.spend(&nonce, expires)?;
+        }
         Ok(Transaction {
             index,
-            folder: &self.folder,
-            file,
-            position,
+            files: &self.files,
+            segment_bytes: self.segment_bytes,
+            end,
+            durable,
         })
     }
 
@@ -170,18 +186,21 @@ impl AuditLog {
 
     /// Seals the log as it stands, and gives the checkpoint.
     pub(crate) fn checkpoint(&mut self, key: &SigningKey) -> Result<Vec<u8>, AuditError> {
-        let transaction = self.transaction()?;
-        let path = transaction.folder.join(LOG);
+        let mut transaction = self.transaction()?;
+        // The last segment may be closed, and sealed as such: then this one begins.
+        let chain = transaction.chain(key)?;
         // What is sealed is there.
-        let synced = transaction.file.sync_data();
-        synced.map_err(failed("sync", &path))?;
-        let chain = match &transaction.position.chain {
-            Some(chain) => chain.clone(),
-            None => Chain::start(new_log()?, None),
-        };
+        transaction.settle(Durability::Durable)?;
         let note = chain.checkpoint(key);
-        let path = transaction.folder.join(CHECKPOINT);
-        durable::replace(&path, &note).map_err(failed("write", &path))?;
+        let sealed = transaction.files.seal(transaction.end.segment, &note);
+        sealed.and_then(|()| transaction.index.commit())?;
+        Ok(note)
+    }
+
+    /// Closes the segment that is written, sealed; what is appended next begins another.
+    pub(crate) fn rotate(&mut self, key: &SigningKey) -> Result<Vec<u8>, AuditError> {
+        let mut transaction = self.transaction()?;
+        let note = transaction.close(key)?;
         transaction.index.commit()?;
         Ok(note)
     }
@@ -195,52 +214,98 @@ impl ReplayView for Transaction<'_> {
 }
 
 impl Transaction<'_> {
-    /// Appends a record, after which others may. The first of a log says that it begins.
+    /// Appends a record, after which others may. The first of a segment says that it begins.
     pub(crate) fn append(
         mut self,
         event: Event,
         key: &SigningKey,
         durability: Durability,
     ) -> Result<AuditId, AuditError> {
-        let path = self.folder.join(LOG);
-        let time = now_ms();
-        let (mut bytes, chain) = match self.position.chain.take() {
-            Some(chain) => (Vec::new(), chain),
-            None => {
-                let chain = Chain::start(new_log()?, None);
-                let opened = Event::new(EventKind::LogOpened);
-                chain.append(opened, time, key)?
-            }
-        };
-        let id = AuditId {
-            log: chain.log().clone(),
-            sequence: chain.records(),
-        };
-        let spent = event.nonce.clone();
-        let (line, chain) = chain.append(event, time, key)?;
-        bytes.extend(line);
-        // In one write: whoever dies leaves all of it, or a line that is cut off.
-        let written = io::Write::write_all(&mut self.file, &bytes);
-        written.map_err(failed("write", &path))?;
+        if self.end.offset >= self.segment_bytes {
+            self.close(key)?;
+        }
+        let spent = event
+            .nonce
+            .clone()
+            .map(|nonce| (nonce, event.nonce_expires));
+        let id = self.write(event, key)?;
         fault::point("audit.written");
-        if durability == Durability::Durable {
-            let synced = self.file.sync_data();
-            synced.map_err(failed("sync", &path))?;
-            if self.position.offset == 0 {
-                // The file's name, too.
-                let folder = fs::File::open(self.folder).and_then(|folder| folder.sync_all());
-                folder.map_err(failed("sync", self.folder))?;
-            }
-        }
+        self.settle(durability)?;
         fault::point("audit.synced");
-        if let Some(nonce) = spent {
-            self.index.spend(&nonce)?;
+        if let Some((nonce, expires)) = spent {
+            self.index.spend(&nonce, expires)?;
         }
-        let offset = self.position.offset + bytes.len() as u64;
-        let chain = Some(chain);
-        self.index.move_to(&Position { offset, chain })?;
         self.index.commit()?;
         Ok(id)
+    }
+
+    /// The segment that is written, which is begun where there is none.
+    fn chain(&mut self, key: &SigningKey) -> Result<Chain, AuditError> {
+        if let Some(chain) = &self.end.chain {
+            return Ok(chain.clone());
+        }
+        // Whoever closed the one before may have died before it was sealed.
+        if let Some(closed) = self.end.closed.take() {
+            let note = closed.checkpoint(key);
+            self.files.seal(self.end.segment - 1, &note)?;
+        }
+        let bits = random::bits().map_err(AuditError::Random)?;
+        let chain = Chain::start(LogId::from_random(bits), self.end.goes_on_from);
+        self.extend(&chain, Event::new(EventKind::LogOpened), key)
+    }
+
+    fn write(&mut self, event: Event, key: &SigningKey) -> Result<AuditId, AuditError> {
+        let chain = self.chain(key)?;
+        self.extend(&chain, event, key)?;
+        Ok(AuditId {
+            log: chain.log().clone(),
+            sequence: chain.records(),
+        })
+    }
+
+    fn extend(
+        &mut self,
+        chain: &Chain,
+        event: Event,
+        key: &SigningKey,
+    ) -> Result<Chain, AuditError> {
+        let (line, chain) = chain.append(event, now_ms(), key)?;
+        self.files.write(self.end.segment, &line)?;
+        self.end.offset += line.len() as u64;
+        self.end.chain = Some(chain.clone());
+        Ok(chain)
+    }
+
+    /// Syncs what must be, or what is so much that it should be, and tells the index.
+    fn settle(&mut self, durability: Durability) -> Result<(), AuditError> {
+        let durable_bytes = match &self.durable {
+            durable if durable.segment == self.end.segment => durable.offset,
+            _ => 0,
+        };
+        let unsynced = self.end.offset - durable_bytes;
+        if durability == Durability::Eventual && unsynced < UNSYNCED_BYTES {
+            return Ok(());
+        }
+        // Its name, too, where nothing of it is known to be there.
+        self.files.sync(self.end.segment, durable_bytes == 0)?;
+        self.index.move_to(&self.end)?;
+        self.durable = self.end.clone();
+        Ok(())
+    }
+
+    /// Ends the segment that is written: its last record says so, and a checkpoint seals it.
+    fn close(&mut self, key: &SigningKey) -> Result<Vec<u8>, AuditError> {
+        self.write(Event::new(EventKind::LogClosed), key)?;
+        self.settle(Durability::Durable)?;
+        let chain = self.chain(key)?;
+        let note = chain.checkpoint(key);
+        self.files.seal(self.end.segment, &note)?;
+        self.end = Position::after(self.end.segment, &chain);
+        self.index.move_to(&self.end)?;
+        self.durable = self.end.clone();
+        let now = now_ms() / 1000;
+        self.index.forget(now.saturating_sub(REMEMBERED_SECONDS))?;
+        Ok(note)
     }
 }
 
@@ -250,35 +315,10 @@ pub fn seal(home: &Home) -> Result<Vec<u8>, crate::AdmissionError> {
     Ok(AuditLog::open(home)?.checkpoint(&key)?)
 }
 
-/// The file of this host's log, and that of its newest checkpoint.
-#[must_use]
-pub fn files(home: &Home) -> [PathBuf; 2] {
-    [LOG, CHECKPOINT].map(|name| home.audit().join(name))
-}
-
-/// Reads one line that comes next in a log.
-fn step(chain: Option<Chain>, line: &[u8]) -> Option<(Chain, Option<String>)> {
-    let record = SignedRecord::read(line)?.record;
-    let chain = match chain {
-        Some(chain) => chain,
-        None => Chain::start(record.log.clone(), None),
-    };
-    let nonce = record.event.nonce.clone();
-    Some((chain.follow(&record)?, nonce))
-}
-
-fn new_log() -> Result<LogId, AuditError> {
-    let bits = random::bits().map_err(AuditError::Random)?;
-    Ok(LogId::from_random(bits))
-}
-
-fn failed(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> AuditError {
-    let path = path.to_owned();
-    move |source| AuditError::File {
-        doing,
-        path,
-        source,
-    }
+/// Closes the segment of this host's log that is written, and gives the checkpoint that seals it.
+pub fn rotate(home: &Home) -> Result<Vec<u8>, crate::AdmissionError> {
+    let key = crate::keys::host_signer(home)?;
+    Ok(AuditLog::open(home)?.rotate(&key)?)
 }
 
 #[cfg(test)]

@@ -48,7 +48,10 @@ use mvm_contract::{
 };
 
 pub use admission::{AdmissionError, AdmissionRecord, verify_plan};
-pub use audit::{AuditError, AuditId, files as audit_files, seal as seal_audit_log};
+pub use audit::{
+    AuditError, AuditId, Segment as AuditSegment, rotate as rotate_audit_log,
+    seal as seal_audit_log, segments as audit_segments,
+};
 pub use client::{
     AgentFailure, ClientError, ExitStatus, FileEntry, FileKind, FileReader, FileStatus,
     OutputStream, Process, ProcessEvent, ProcessExit, ProcessInput, ProcessSummary,

@@ -17,7 +17,7 @@ pub(crate) use saved::{
     Fork, Pools, Restore, Restored, SetPool, Shaped, Snapshots, SomeTemplates, Templates,
 };
 
-pub(crate) use trust::{Audits, CreatePlan, Keys, Plans, Policies};
+pub(crate) use trust::{Audits, CreatePlan, Keys, Plans, Policies, Witness};
 
 /// Run code in local microVMs.
 #[derive(Debug, Parser)]

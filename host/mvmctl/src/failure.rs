@@ -87,5 +87,6 @@ from_coded!(
     TemplateError,
     mvm_runtime::setup::SetupError,
     mvm_runtime::keys::KeyStoreError,
-    mvm_runtime::AdmissionError
+    mvm_runtime::AdmissionError,
+    mvm_runtime::AuditError
 );

@@ -15,7 +15,7 @@ const PATHS: [&str; 6] = ["boot", "template", "spare", "restore", "fork", "resum
 
 /// What the audit log says, oldest first.
 fn audited(bench: &Bench) -> Vec<Value> {
-    let log = fs::read_to_string(bench.path().join("audit/log.jsonl")).unwrap();
+    let log = fs::read_to_string(bench.path().join("audit/log-000001.jsonl")).unwrap();
     let record = |line: &str| serde_json::from_str::<Value>(line).unwrap()["record"].take();
     log.lines().map(record).collect()
 }

@@ -57,6 +57,12 @@ impl Checkpoint {
         format!("{body}\n{SIGNATURE_MARK}{origin} {signature}\n").into_bytes()
     }
 
+    /// The log that a note says it seals. Whether a trusted key signed it is another question.
+    #[must_use]
+    pub fn claimed_log(note: &[u8]) -> Option<LogId> {
+        Self::read(note).map(|(checkpoint, ..)| checkpoint.log)
+    }
+
     /// Reads a note that one of `keys` signed, and says which.
     pub fn open<'a>(
         note: &[u8],

@@ -91,7 +91,20 @@ struct Verified {
 /// was kept elsewhere proves more than one kept beside the log.
 #[must_use]
 pub fn verify_log(log: &[u8], checkpoint: Option<&[u8]>, roots: &TrustRoots) -> LogVerdict {
-    verdict(log, checkpoint, roots).unwrap_or_else(|verdict| verdict)
+    verdict(log, checkpoint, roots, None).unwrap_or_else(|verdict| verdict)
+}
+
+/// Verifies a log that goes on from another, whose last record has the digest `previous`: in a log
+/// of several segments, all but the last must be intact, and each go on from the one before. What
+/// goes on from something else is [`LogVerdict::Removed`] from its beginning.
+#[must_use]
+pub fn verify_continuation(
+    log: &[u8],
+    checkpoint: Option<&[u8]>,
+    roots: &TrustRoots,
+    previous: Digest,
+) -> LogVerdict {
+    verdict(log, checkpoint, roots, Some(previous)).unwrap_or_else(|verdict| verdict)
 }
 
 /// The verdict; as an error where the steps after it need not be taken.
@@ -99,6 +112,7 @@ fn verdict(
     log: &[u8],
     checkpoint: Option<&[u8]>,
     roots: &TrustRoots,
+    previous: Option<Digest>,
 ) -> Result<LogVerdict, LogVerdict> {
     let mut records = Vec::new();
     let mut torn = false;
@@ -110,6 +124,11 @@ fn verdict(
         }
     }
     check_order(&records)?;
+    if let (Some(previous), Some(first)) = (previous, records.first())
+        && first.record.previous != previous
+    {
+        return Err(LogVerdict::Removed { sequence: 0 });
+    }
 
     let count = records.len() as u64;
     let sealed = match checkpoint {

@@ -1,35 +1,27 @@
-//! The index of the log: how far it was read, and the nonces in what was read.
+//! The index of the log: up to where it is synced, and the nonces in what was read.
 
 use std::{
-    fs::File,
-    io::{BufRead as _, BufReader, Seek as _, SeekFrom},
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use mvm_contract::audit::Chain;
 use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
 
-use super::{AuditError, failed, step};
+use super::{
+    AuditError,
+    segment::{Position, failed},
+};
 
 /// How long a process waits for others that append.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 const SCHEMA: &str = "
-    CREATE TABLE IF NOT EXISTS spent (nonce TEXT PRIMARY KEY) WITHOUT ROWID;
-    CREATE TABLE IF NOT EXISTS position (one INTEGER PRIMARY KEY CHECK (one = 1),
-                                         offset INTEGER NOT NULL, chain TEXT NOT NULL);
+    CREATE TABLE IF NOT EXISTS spent_nonce (nonce TEXT PRIMARY KEY,
+                                            expires INTEGER NOT NULL) WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS log_end (one INTEGER PRIMARY KEY CHECK (one = 1),
+                                        position TEXT NOT NULL);
 ";
-
-/// How far the log was read.
-#[derive(Debug, Default)]
-pub(super) struct Position {
-    /// Bytes.
-    pub(super) offset: u64,
-    /// The log as it stands there; nothing where there is none.
-    pub(super) chain: Option<Chain>,
-}
 
 #[derive(Debug)]
 pub(super) struct Index {
@@ -74,84 +66,46 @@ impl Index {
 }
 
 impl Transaction<'_> {
-    /// Reads what was appended since. A last line that is not whole was never told of to anybody,
-    /// and is cut off.
-    pub(super) fn catch_up(self, log: &File, path: &Path) -> Result<(Self, Position), AuditError> {
-        let mut position = self.position()?;
-        let length = log.metadata().map_err(failed("look at", path))?.len();
-        if length < position.offset {
-            let path = path.to_owned();
-            return Err(AuditError::Shortened { path });
-        }
-        if length == position.offset {
-            return Ok((self, position));
-        }
-        let mut reader = BufReader::new(log);
-        let start = SeekFrom::Start(position.offset);
-        reader.seek(start).map_err(failed("read", path))?;
-        let mut line = Vec::new();
-        loop {
-            line.clear();
-            let read = reader.read_until(b'\n', &mut line);
-            let read = read.map_err(failed("read", path))? as u64;
-            let Some(text) = line.strip_suffix(b"\n") else {
-                break;
-            };
-            let number = position.chain.as_ref().map_or(0, Chain::records) + 1;
-            let Some((chain, nonce)) = step(position.chain.take(), text) else {
-                let (path, line) = (path.to_owned(), number);
-                return Err(AuditError::Broken { path, line });
-            };
-            if let Some(nonce) = nonce {
-                self.spend(&nonce)?;
-            }
-            position.chain = Some(chain);
-            position.offset += read;
-        }
-        if position.offset < length {
-            log.set_len(position.offset).map_err(failed("mend", path))?;
-            log.sync_all().map_err(failed("sync", path))?;
-        }
-        self.move_to(&position)?;
-        Ok((self, position))
+    /// Up to where the log is synced for certain. One that cannot be read is read off the log
+    /// again.
+    pub(super) fn position(&self) -> Result<Position, AuditError> {
+        let query = "SELECT position FROM log_end";
+        let found = self
+            .transaction
+            .query_row(query, [], |row| row.get::<_, String>(0));
+        let found = found.optional().map_err(unusable(self.path))?;
+        let position = found.and_then(|text| serde_json::from_str(&text).ok());
+        Ok(position.unwrap_or_default())
     }
 
-    fn position(&self) -> Result<Position, AuditError> {
-        let query = "SELECT offset, chain FROM position";
-        let row = |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?));
-        let found = self.transaction.query_row(query, [], row).optional();
-        let Some((offset, chain)) = found.map_err(unusable(self.path))? else {
-            return Ok(Position::default());
-        };
-        let offset = u64::try_from(offset).unwrap_or_default();
-        // One that cannot be read is read off the log again.
-        Ok(serde_json::from_str(&chain).map_or_else(
-            |_| Position::default(),
-            |chain| Position {
-                offset,
-                chain: Some(chain),
-            },
-        ))
+    pub(super) fn move_to(&self, position: &Position) -> Result<(), AuditError> {
+        let position = serde_json::to_string(position).unwrap_or_default();
+        let write = "INSERT OR REPLACE INTO log_end VALUES (1, ?1)";
+        let written = self.transaction.execute(write, [position]);
+        written.map(drop).map_err(unusable(self.path))
     }
 
     pub(super) fn is_spent(&self, nonce: &str) -> Result<bool, AuditError> {
-        let query = "SELECT 1 FROM spent WHERE nonce = ?1";
+        let query = "SELECT 1 FROM spent_nonce WHERE nonce = ?1";
         let found = self.transaction.query_row(query, [nonce], |_| Ok(()));
         Ok(found.optional().map_err(unusable(self.path))?.is_some())
     }
 
-    pub(super) fn spend(&self, nonce: &str) -> Result<(), AuditError> {
-        let insert = "INSERT OR IGNORE INTO spent VALUES (?1)";
-        let inserted = self.transaction.execute(insert, [nonce]);
+    /// Remembers a nonce whose plan ends at `expires`; for ever where that is not known.
+    pub(super) fn spend(&self, nonce: &str, expires: Option<u64>) -> Result<(), AuditError> {
+        let expires = expires.and_then(|seconds| i64::try_from(seconds).ok());
+        let insert = "INSERT OR IGNORE INTO spent_nonce VALUES (?1, ?2)";
+        let row = params![nonce, expires.unwrap_or(i64::MAX)];
+        let inserted = self.transaction.execute(insert, row);
         inserted.map(drop).map_err(unusable(self.path))
     }
 
-    pub(super) fn move_to(&self, position: &Position) -> Result<(), AuditError> {
-        let chain = serde_json::to_string(&position.chain).unwrap_or_default();
-        let offset = i64::try_from(position.offset).unwrap_or(i64::MAX);
-        let write = "INSERT OR REPLACE INTO position VALUES (1, ?1, ?2)";
-        let written = self.transaction.execute(write, params![offset, chain]);
-        written.map(drop).map_err(unusable(self.path))
+    /// Forgets the nonces of plans that ended before this second.
+    pub(super) fn forget(&self, before: u64) -> Result<(), AuditError> {
+        let before = i64::try_from(before).unwrap_or(i64::MAX);
+        let delete = "DELETE FROM spent_nonce WHERE expires < ?1";
+        let deleted = self.transaction.execute(delete, [before]);
+        deleted.map(drop).map_err(unusable(self.path))
     }
 
     pub(super) fn commit(self) -> Result<(), AuditError> {

@@ -1,3 +1,5 @@
+use std::{fs, path::PathBuf};
+
 use mvm_contract::{
     audit::{LogVerdict, verify_log},
     trust::TrustRoots,
@@ -5,6 +7,8 @@ use mvm_contract::{
 
 use super::*;
 use crate::keys;
+
+mod segments;
 
 struct Host {
     _root: tempfile::TempDir,
@@ -42,7 +46,7 @@ impl Host {
     }
 
     fn path(&self) -> PathBuf {
-        self.home.audit().join(LOG)
+        self.home.audit().join("log-000001.jsonl")
     }
 
     fn log(&self) -> Vec<u8> {

@@ -125,11 +125,7 @@ pub(super) async fn serve(request: SpareRequest) -> Result<Option<Claimed>, Crea
         }
     };
     let made = waiting.become_sandbox(order, admitted, &mut watch).await?;
-    Ok(Some(Claimed {
-        made,
-        lease,
-        watch,
-    }))
+    Ok(Some(Claimed { made, lease, watch }))
 }
 
 /// Waits while sandboxes are being made that somebody waits for: warming a guest up takes a

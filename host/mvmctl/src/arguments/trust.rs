@@ -119,7 +119,7 @@ pub(crate) enum Audits {
     Verify {
         /// Another log than this host's.
         file: Option<PathBuf>,
-        /// The newest checkpoint of it; beside the log without it.
+        /// A checkpoint of it that was kept elsewhere, instead of the one beside it.
         #[arg(long, value_name = "FILE")]
         checkpoint: Option<PathBuf>,
     },
@@ -129,14 +129,23 @@ pub(crate) enum Audits {
         #[arg(long, short = 'n', default_value_t = 10)]
         count: usize,
     },
-    /// Show the records of a sandbox.
+    /// Show the records of a run or a sandbox.
     Show {
-        /// Its identifier.
-        sandbox: String,
+        /// The identifier of a run, or that or the name of a sandbox.
+        of: String,
     },
     /// Seal the log as it stands, and print the checkpoint.
-    Checkpoint,
-    /// Copy the log and its newest checkpoint into a new directory.
+    Checkpoint {
+        #[command(flatten)]
+        witness: Witness,
+    },
+    /// Close the file that is written, sealed; another goes on from it. Closed files can be put
+    /// away once the plans they admitted have ended.
+    Rotate {
+        #[command(flatten)]
+        witness: Witness,
+    },
+    /// Copy the log, its checkpoints and the trusted keys into a new directory.
     Export {
         /// The directory.
         directory: PathBuf,
@@ -156,4 +165,15 @@ fn path(text: &str) -> Result<LaunchPath, String> {
     let mut paths = LaunchPath::ALL.into_iter();
     let found = paths.find(|path| path.as_str() == text && !path.starts_from_snapshot());
     found.ok_or_else(|| "not one of boot, template, spare".to_owned())
+}
+
+/// Who else is shown a checkpoint: what a witness keeps, nobody here can take back.
+#[derive(Debug, Args)]
+pub(crate) struct Witness {
+    /// Append the checkpoint to this file, synced.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) witness: Option<PathBuf>,
+    /// Give the checkpoint to this shell command on its standard input; it must exit with 0.
+    #[arg(long, value_name = "COMMAND")]
+    pub(crate) witness_command: Option<String>,
 }

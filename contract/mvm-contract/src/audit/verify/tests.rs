@@ -223,3 +223,28 @@ fn an_empty_log_is_unsealed_and_an_empty_line_is_no_record() {
     assert_eq!(verify_log(b"\n", None, &roots()), edited);
     assert_eq!(verify_log(b"\n\n", None, &roots()), edited);
 }
+
+#[test]
+fn a_log_goes_on_from_the_one_before_it_or_something_is_missing() {
+    let (_, first) = log(3, 1);
+    let mut chain = Chain::start(LogId::from_random(2), Some(first.last()));
+    let mut lines = Vec::new();
+    for number in 0..2 {
+        let event = Event::new(EventKind::PlanAdmitted);
+        let (line, next) = chain
+            .append(event, START_MS + number * 1000, &key())
+            .unwrap();
+        lines.extend(line);
+        chain = next;
+    }
+    let seal = chain.checkpoint(&key());
+    let judge = |previous| verify_continuation(&lines, Some(&seal), &roots(), previous);
+    assert!(matches!(
+        judge(first.last()),
+        LogVerdict::Intact { records: 2, .. }
+    ));
+    let (_, shorter) = log(2, 1);
+    for other in [shorter.last(), Digest::from_bytes([0; 32])] {
+        assert_eq!(judge(other), LogVerdict::Removed { sequence: 0 });
+    }
+}
