@@ -15,9 +15,8 @@ use mvm_contract::{
     Coded, Digest, ErrorCode, KeyId, SandboxId,
     audit::{Event, EventKind},
     plan::{LaunchPath, Plan, PlanKind, Profile, TimeLimits},
-    receipt,
 };
-use mvm_vmm::{Host, accelerator::Isolation};
+use mvm_vmm::Host;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -27,6 +26,7 @@ use crate::{
     keys::{self, KeyStoreError},
     plan::{self, Launch},
     record::{SandboxRecord, now_ms},
+    run,
 };
 
 /// The rules whose denials are a policy's, not a flaw of the plan.
@@ -248,10 +248,7 @@ fn facts(
     let software = launch.software;
     HostFacts {
         key,
-        isolation: match host.accelerator().isolation {
-            Isolation::Hardware => receipt::Isolation::Hardware,
-            Isolation::Emulated => receipt::Isolation::Emulated,
-        },
+        isolation: run::isolation(host.accelerator().isolation),
         features: BTreeSet::new(),
         images,
         kernel: (software.kernel_digest, software_seal),

@@ -24,6 +24,8 @@ use crate::{
         OpenStream, RefusalKind, Refused, SOCKET_NAME,
     },
     record::SandboxRecord,
+    registry::RegistryError,
+    run::RecordRunError,
     socket,
 };
 
@@ -136,6 +138,12 @@ pub enum ClientError {
         /// Timeout, grace and a margin.
         limit: std::time::Duration,
     },
+    /// The sandbox's record cannot be read.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// A receipt was asked for, and none can be made.
+    #[error("no receipt can be made of the run")]
+    Receipt(#[from] RecordRunError),
     /// There is nothing to run.
     #[error("no command is given and the image names none")]
     NoCommand,
@@ -159,6 +167,8 @@ impl Coded for ClientError {
                 ErrorCode::InvalidArgument
             }
             Self::Spec(error) => error.code(),
+            Self::Registry(error) => error.code(),
+            Self::Receipt(error) => error.code(),
             Self::Unresponsive { .. } => ErrorCode::Timeout,
         }
     }
@@ -184,6 +194,8 @@ impl Coded for ClientError {
                 Some("only regular files, directories and symlinks are copied".to_owned())
             }
             Self::Spec(error) => error.hint(),
+            Self::Registry(error) => error.hint(),
+            Self::Receipt(error) => error.hint(),
             Self::NoCommand => Some("give the command after `--`".to_owned()),
             _ => None,
         }

@@ -40,6 +40,7 @@ pub struct Command {
     timeout: Option<Duration>,
     grace: Duration,
     detached: bool,
+    receipt: bool,
 }
 
 impl Command {
@@ -60,6 +61,7 @@ impl Command {
             timeout: None,
             grace: DEFAULT_GRACE,
             detached: false,
+            receipt: false,
         }
     }
 
@@ -136,6 +138,17 @@ impl Command {
     pub fn detached(mut self) -> Self {
         self.detached = true;
         self
+    }
+
+    /// Asks for a signed receipt of the run: see [`RunAccount::receipt`](crate::RunAccount).
+    #[must_use]
+    pub fn receipt(mut self) -> Self {
+        self.receipt = true;
+        self
+    }
+
+    pub(crate) fn wants_receipt(&self) -> bool {
+        self.receipt
     }
 
     /// Whether it sets variables of its own.

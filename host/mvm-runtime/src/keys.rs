@@ -16,11 +16,17 @@ use std::{
 
 use mvm_contract::{
     Coded, ErrorCode, KeyId, SigningKey,
+    audit::{Event, EventKind},
     policy::{HostPolicy, PolicyError},
     trust::{KeyRole, TRUST_ROOTS_VERSION, TrustError, TrustRoots, TrustedKey},
 };
 
-use crate::{durable, home::Home, random};
+use crate::{
+    audit::{AuditError, AuditLog, Durability},
+    durable,
+    home::Home,
+    random,
+};
 
 pub use pem::{read_private_key, read_public_key, write_private_key, write_public_key};
 
@@ -80,6 +86,9 @@ pub enum KeyStoreError {
         /// What was asked for.
         key: String,
     },
+    /// What became of a key cannot be recorded.
+    #[error(transparent)]
+    Audit(Box<AuditError>),
     /// The host's own key ends by being replaced.
     #[error("`{HOST_KEY_NAME}` is the key this host signs with")]
     OwnKey,
@@ -90,6 +99,7 @@ impl Coded for KeyStoreError {
         match self {
             Self::File { .. } => ErrorCode::SandboxUnavailable,
             Self::NotFound { .. } => ErrorCode::NotFound,
+            Self::Audit(error) => error.code(),
             _ => ErrorCode::InvalidArgument,
         }
     }
@@ -97,7 +107,10 @@ impl Coded for KeyStoreError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Policy { .. } => Some("check it: `mvmctl policy validate FILE`".to_owned()),
-            Self::NotFound { .. } => Some("see which are: `mvmctl key list`".to_owned()),
+            Self::NotFound { .. } | Self::Refused { .. } => {
+                Some("see which are: `mvmctl key list`".to_owned())
+            }
+            Self::Audit(error) => error.hint(),
             Self::OwnKey => Some("replace it: `mvmctl key rotate`".to_owned()),
             Self::NotAKey { .. } => {
                 Some("make one: `openssl genpkey -algorithm ed25519`".to_owned())
@@ -162,6 +175,8 @@ pub fn trust(home: &Home, key: TrustedKey) -> Result<KeyId, KeyStoreError> {
     roots.keys.push(key);
     let refused = |source| KeyStoreError::Refused { name, source };
     roots.validate().map_err(refused)?;
+    // What cannot be recorded is not believed.
+    record(home, EventKind::KeyTrusted, id)?;
     write_roots(home, &roots)?;
     Ok(id)
 }
@@ -185,7 +200,9 @@ pub fn revoke(home: &Home, key: &str, now: u64) -> Result<KeyId, KeyStoreError> 
     };
     found.revoked_at.get_or_insert(now);
     let id = found.public_key.id();
+    // In force first, whatever becomes of the record.
     write_roots(home, &roots)?;
+    record(home, EventKind::KeyRevoked, id)?;
     Ok(id)
 }
 
@@ -213,7 +230,20 @@ pub fn rotate(home: &Home, now: u64) -> Result<KeyId, KeyStoreError> {
     }
     let seed = random::bytes::<32>().map_err(file("make", &path))?;
     durable::replace(&path, write_private_key(&seed).as_bytes()).map_err(file("write", &path))?;
-    Ok(SigningKey::from_seed(&seed).public_key().id())
+    let id = SigningKey::from_seed(&seed).public_key().id();
+    record(home, EventKind::KeyTrusted, id)?;
+    Ok(id)
+}
+
+/// Records, durably, what became of a key.
+fn record(home: &Home, kind: EventKind, key: KeyId) -> Result<(), KeyStoreError> {
+    let mut event = Event::new(kind);
+    event.key = Some(key);
+    let signer = host_signer(home)?;
+    let appended =
+        AuditLog::open(home).and_then(|mut log| log.append(event, &signer, Durability::Durable));
+    let failed = |error| KeyStoreError::Audit(Box::new(error));
+    appended.map(drop).map_err(failed)
 }
 
 fn signer_path(home: &Home) -> PathBuf {

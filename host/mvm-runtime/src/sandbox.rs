@@ -26,6 +26,7 @@ use crate::{
     lease::Phase,
     record::SandboxRecord,
     registry::{self, RegistryError},
+    run::{RunAccount, RunRecorder},
 };
 
 /// What a collected command keeps of each output stream, if nothing else is asked: 16 MiB.
@@ -46,7 +47,7 @@ pub struct Sandbox {
 }
 
 /// A command that has ended, with what it wrote.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct CommandResult {
     /// How it ended.
     pub exit: ProcessExit,
@@ -56,6 +57,8 @@ pub struct CommandResult {
     pub stderr: Vec<u8>,
     /// Whether either was cut off.
     pub truncated: bool,
+    /// What is kept of the run.
+    pub run: RunAccount,
 }
 
 impl CommandResult {
@@ -177,7 +180,20 @@ impl Sandbox {
             return Err(ClientError::EnvironmentRefused { profile });
         }
         let request = command.to_request(&self.record.defaults)?;
-        client::start(&self.folder(), self.record.id.as_str(), request).await
+        let recorder = self.recorder(command.wants_receipt())?;
+        client::start(&self.folder(), self.record.id.as_str(), request, recorder).await
+    }
+
+    /// What records a run in it.
+    fn recorder(&self, with_receipt: bool) -> Result<RunRecorder, ClientError> {
+        let begun = if with_receipt {
+            // It may have been admitted again since this value was made.
+            let current = registry::find(self.home(), self.id().as_str())?;
+            RunRecorder::begin(self.home(), current, true)
+        } else {
+            RunRecorder::begin(self.home(), self.record.clone(), false)
+        };
+        Ok(begun?)
     }
 
     /// Runs a command to its end and collects what it writes, up to [`DEFAULT_OUTPUT_LIMIT`]
@@ -216,7 +232,8 @@ impl Sandbox {
             error_offset,
             standard_input,
         };
-        client::attach(&self.folder(), self.record.id.as_str(), request).await
+        let recorder = self.recorder(false)?;
+        client::attach(&self.folder(), self.record.id.as_str(), request, recorder).await
     }
 
     /// The processes that were started in it and are remembered.
@@ -474,11 +491,13 @@ async fn collect(process: &mut Process) -> Result<CommandResult, ClientError> {
             }
             ProcessEvent::Gap { .. } => truncated = true,
             ProcessEvent::Exited(exit) => {
+                let run = process.take_account().ok_or(ClientError::HungUp)?;
                 return Ok(CommandResult {
                     exit,
                     stdout,
                     stderr,
                     truncated,
+                    run,
                 });
             }
         }

@@ -17,7 +17,7 @@ pub(crate) use saved::{
     Fork, Pools, Restore, Restored, SetPool, Shaped, Snapshots, SomeTemplates, Templates,
 };
 
-pub(crate) use trust::{Audits, CreatePlan, Keys, Plans, Policies, Witness};
+pub(crate) use trust::{Audits, CreatePlan, Keys, Plans, Policies, Receipts, Witness};
 
 /// Run code in local microVMs.
 #[derive(Debug, Parser)]
@@ -103,6 +103,9 @@ pub(crate) enum Verb {
     /// The log of what was admitted and denied.
     #[command(subcommand)]
     Audit(Audits),
+    /// Receipts: what a run did, signed.
+    #[command(subcommand)]
+    Receipt(Receipts),
     /// Prepare this host: kernel, initramfs, the default image and its template.
     Setup(Setup),
     /// Tell what this host can do and what it lacks.
@@ -171,6 +174,9 @@ pub(crate) struct Manner {
     /// Give it no standard input.
     #[arg(long, short = 'n')]
     pub(crate) no_stdin: bool,
+    /// Write a signed receipt of the run to a file that is not there yet.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) receipt: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

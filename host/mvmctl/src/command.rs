@@ -8,6 +8,7 @@ mod files;
 mod inspect;
 mod lifecycle;
 mod plan;
+mod receipt;
 mod run;
 mod snapshot;
 mod template;
@@ -70,6 +71,7 @@ pub(crate) async fn dispatch(arguments: Arguments) -> Result<u8, Failure> {
         Verb::Plan(verb) => plan::plans(&context, verb),
         Verb::Policy(verb) => trust::policies(&context, verb),
         Verb::Audit(verb) => audit::audits(&context, verb),
+        Verb::Receipt(verb) => receipt::receipts(&context, verb),
         Verb::Setup(options) => doctor::setup(&context, &options).await,
         Verb::Doctor => doctor::doctor(&context),
     }
@@ -213,6 +215,15 @@ fn command(
     }
     if let Some(user) = &manner.user {
         command = command.user(user);
+    }
+    if let Some(path) = &manner.receipt {
+        if path.exists() {
+            return Err(Failure::invalid(
+                format!("`{}` is there already", path.display()),
+                "name a file for the receipt that is not there yet",
+            ));
+        }
+        command = command.receipt();
     }
     if manner.tty {
         let (columns, rows) = terminal::size();

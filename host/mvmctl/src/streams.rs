@@ -3,8 +3,10 @@
 use std::{convert::Infallible, io::Write as _};
 
 use base64::Engine as _;
+use mvm_contract::RunId;
 use mvm_runtime::{
     ClientError, CommandResult, OutputStream, Process, ProcessEvent, ProcessExit, ProcessInput,
+    RunAccount,
 };
 use serde::Serialize;
 use tokio::{
@@ -32,8 +34,11 @@ pub(crate) struct Joined {
     pub(crate) terminal: bool,
 }
 
-/// Joins a process until it ends and gives how it ended.
-pub(crate) async fn join(mut process: Process, joined: Joined) -> Result<ProcessExit, Failure> {
+/// Joins a process until it ends and gives how it ended, and what is kept of the run.
+pub(crate) async fn join(
+    mut process: Process,
+    joined: Joined,
+) -> Result<(ProcessExit, RunAccount), Failure> {
     let _raw = if joined.terminal {
         let entered = terminal::RawMode::enter();
         Some(entered.map_err(|error| Failure::host_io("failed to set up the terminal", &error))?)
@@ -41,10 +46,12 @@ pub(crate) async fn join(mut process: Process, joined: Joined) -> Result<Process
         None
     };
     let input = process.take_input();
-    tokio::select! {
-        exit = pass_output(&mut process) => exit,
+    let exit = tokio::select! {
+        exit = pass_output(&mut process) => exit?,
         never = pass_input(input, joined) => match never {},
-    }
+    };
+    let account = process.take_account().ok_or(ClientError::HungUp)?;
+    Ok((exit, account))
 }
 
 async fn pass_output(process: &mut Process) -> Result<ProcessExit, Failure> {
@@ -157,13 +164,15 @@ impl Signals {
 /// base64, so that nothing is lost.
 pub(crate) fn result_json(result: &CommandResult) -> Result<(), Failure> {
     #[derive(Serialize)]
-    struct ResultJson {
+    struct ResultJson<'a> {
         exit_code: u8,
         timed_out: bool,
         truncated: bool,
         duration_ms: f64,
         cpu_ms: f64,
         peak_memory_bytes: u64,
+        run_id: &'a RunId,
+        audit_id: Option<&'a str>,
         #[serde(flatten)]
         stdout: Text,
         #[serde(flatten)]
@@ -176,6 +185,8 @@ pub(crate) fn result_json(result: &CommandResult) -> Result<(), Failure> {
         duration_ms: result.exit.duration.as_secs_f64() * 1000.0,
         cpu_ms: result.exit.cpu_time.as_secs_f64() * 1000.0,
         peak_memory_bytes: result.exit.peak_memory_bytes,
+        run_id: &result.run.run_id,
+        audit_id: result.run.audit_id.as_deref().ok(),
         stdout: Text::new("stdout", &result.stdout),
         stderr: Text::new("stderr", &result.stderr),
     })

@@ -63,11 +63,11 @@ impl Coded for Error {
 }
 
 /// A command that was to succeed did not.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 #[error("the command exited with {}", result.exit_code())]
 pub struct CommandFailed {
     /// Its whole result.
-    pub result: CommandResult,
+    pub result: Box<CommandResult>,
 }
 
 impl Coded for CommandFailed {
@@ -91,7 +91,9 @@ impl Check for CommandResult {
         if self.success() {
             Ok(self)
         } else {
-            Err(CommandFailed { result: self })
+            Err(CommandFailed {
+                result: Box::new(self),
+            })
         }
     }
 }

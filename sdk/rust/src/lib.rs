@@ -39,8 +39,9 @@ pub use mvm_contract::{
 pub use mvm_runtime::{
     Command, CommandResult, DEFAULT_OUTPUT_LIMIT, Ended, ExitStatus, FileEntry, FileKind,
     FileReader, FileStatus, Home, OutputStream, Ownership, Phase, Process, ProcessEvent,
-    ProcessExit, ProcessInput, ProcessSummary, Progress, RestoreOptions, SandboxRecord,
-    SnapshotOptions, SnapshotRecord, StartOrigin, TransferProgress, TransferSummary, WriteOptions,
+    ProcessExit, ProcessInput, ProcessSummary, Progress, RecordRunError, RestoreOptions,
+    RunAccount, SandboxRecord, SnapshotOptions, SnapshotRecord, StartOrigin, TransferProgress,
+    TransferSummary, WriteOptions,
 };
 
 use std::{ffi::OsStr, path::Path, time::Duration};

@@ -4,8 +4,9 @@
 use std::{collections::BTreeSet, fs};
 
 use mvm_admission::{Admission, Rule};
+use mvm_contract::plan::LaunchPath;
 
-use crate::corpus;
+use crate::corpus::{self, Case};
 
 #[test]
 fn every_attack_is_denied_under_its_own_rule() {
@@ -27,6 +28,30 @@ fn every_attack_is_denied_under_its_own_rule() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert!(attacks.len() >= 40, "{} attacks", attacks.len());
+}
+
+#[test]
+fn every_attack_is_denied_under_its_own_rule_on_every_way_of_launching() {
+    let mut judged = 0;
+    for (name, case) in &corpus::attacks() {
+        for path in LaunchPath::ALL {
+            if case.is_of_one_path() {
+                continue;
+            }
+            match case.build_for(Some(path)).admit() {
+                Admission::Denied(denial) => {
+                    assert_eq!(denial.rule.to_string(), case.rule, "{name} by {path:?}");
+                }
+                Admission::Admitted(_) => panic!("{name} is admitted by {path:?}"),
+            }
+            judged += 1;
+        }
+    }
+    assert!(judged >= 6 * 40, "{judged}");
+    for path in LaunchPath::ALL {
+        let plain = Case::default().build_for(Some(path));
+        assert!(matches!(plain.admit(), Admission::Admitted(_)), "{path:?}");
+    }
 }
 
 #[test]

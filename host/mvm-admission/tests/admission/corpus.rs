@@ -15,13 +15,16 @@ use mvm_admission::{Admission, EnvelopeBytes, Feature, HostFacts, ImageFacts, Re
 use mvm_contract::{
     Digest, SigningKey, canonical,
     dsse::{self, PLAN_TYPE},
-    plan::ImageVerdict,
+    plan::{ImageVerdict, LaunchPath},
     policy::HostPolicy,
     receipt::Isolation,
     trust::TrustRoots,
 };
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
+
+/// A snapshot of the base host.
+const SAVED: &str = "sha256:7777777777777777777777777777777777777777777777777777777777777777";
 
 /// What a case changes of the base, in the order of the fields.
 #[derive(Debug, Default, Deserialize)]
@@ -139,8 +142,25 @@ fn seed_digest(name: &str) -> Digest {
 
 impl Case {
     pub(crate) fn build(&self) -> Built {
+        self.build_for(None)
+    }
+
+    /// Whether it is of one way of launching: it names it, or spells these very bytes otherwise.
+    pub(crate) fn is_of_one_path(&self) -> bool {
+        let mut changed = self.set.keys();
+        changed.any(|pointer| pointer.starts_with("/origin")) || self.envelope_base64.is_some()
+    }
+
+    /// The same, launched in another way than the base is.
+    pub(crate) fn build_for(&self, path: Option<LaunchPath>) -> Built {
         let text = fs::read_to_string(repository().join("tests/attacks/base.json")).unwrap();
         let mut base: Value = serde_json::from_str(&text).unwrap();
+        if let Some(path) = path {
+            base["plan"]["origin"] = json!({ "path": path });
+            if path.starts_from_snapshot() {
+                base["plan"]["origin"]["snapshot"] = SAVED.into();
+            }
+        }
         self.roots.apply(&mut base["roots"]);
         self.policy.apply(&mut base["policy"]);
         self.host.apply(&mut base["host"]);

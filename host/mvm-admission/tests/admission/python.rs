@@ -5,7 +5,7 @@ use std::{
     collections::BTreeMap,
     fs,
     io::Write as _,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
@@ -23,22 +23,19 @@ use mvm_contract::{
 
 use crate::corpus::{self, Case};
 
-/// The Python with the libraries that the tests use, when it is not `python3`.
+/// The Python with the libraries that the tests use, when it is not the one that
+/// `scripts/install-requirements test` made.
 const MVM_TEST_PYTHON: &str = "MVM_TEST_PYTHON";
 /// Within the span of every trusted key.
 const NOW_MS: u64 = 1_800_000_000_000;
 
-/// A Python that has `library`; without one, the test says so.
-fn python(library: &str) -> Option<String> {
-    let program = std::env::var(MVM_TEST_PYTHON).unwrap_or_else(|_| "python3".to_owned());
-    let import = format!("import {library}");
-    match Command::new(&program).args(["-c", &import]).output() {
-        Ok(output) if output.status.success() => Some(program),
-        _ => {
-            eprintln!("skipped: `{program}` has no `{library}` ({MVM_TEST_PYTHON} names another)");
-            None
-        }
-    }
+fn python() -> String {
+    std::env::var(MVM_TEST_PYTHON).unwrap_or_else(|_| {
+        let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
+        let program = target.join("test-python/bin/python");
+        assert!(program.exists(), "run `scripts/install-requirements test`");
+        program.to_str().unwrap().to_owned()
+    })
 }
 
 fn run(program: &str, arguments: &[&str], input: &[u8]) -> Vec<u8> {
@@ -112,9 +109,7 @@ fn the_verifier_stays_small() {
 
 #[test]
 fn plans_are_authentic_for_both_or_neither() {
-    let Some(python) = python("cryptography") else {
-        return;
-    };
+    let python = python();
     let mut cases = Cases::new("plans");
     for (name, case) in corpus::attacks().into_iter().chain(corpus::good_plans()) {
         let built = case.build();
@@ -162,9 +157,7 @@ fn predicate() -> ReceiptPredicate {
 
 #[test]
 fn receipts_are_good_for_both_or_neither() {
-    let Some(python) = python("cryptography") else {
-        return;
-    };
+    let python = python();
     let built = Case::default().build();
     let good = predicate().seal(&corpus::key("host")).unwrap();
     let mut early = predicate();
@@ -265,9 +258,7 @@ fn log(count: u64, kind: EventKind, identity: u128, key: &SigningKey) -> (Vec<Ve
 
 #[test]
 fn logs_are_the_same_to_both() {
-    let Some(python) = python("cryptography") else {
-        return;
-    };
+    let python = python();
     let (host, witness) = (corpus::key("host"), corpus::key("witness"));
     let roots: TrustRoots = Case::default().build().roots;
     let roots_text = serde_json::to_vec(&roots).unwrap();
@@ -385,9 +376,7 @@ fn logs_are_the_same_to_both() {
 fn plans_that_standard_tools_sign_are_admitted() {
     let script = corpus::repository().join("tests/verify/sign_plan.py");
     for library in ["cryptography", "securesystemslib"] {
-        let Some(python) = python(library) else {
-            continue;
-        };
+        let python = python();
         let built = Case::default().build();
         let Admission::Admitted(admitted) = built.admit() else {
             panic!("denied");

@@ -1,8 +1,8 @@
 //! Processes of a sandbox, from the outside.
 
-use std::{path::Path, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
-use mvm_contract::exit_status;
+use mvm_contract::{RunId, exit_status};
 use mvm_wire::{
     AttachProcess, EndOfData, ForgetProcess, Frame, FrameKind, Input, ListProcesses, Operation,
     Reply, ResizeTerminal, SendSignal, SignalProcess, StartProcess, TerminalSize,
@@ -14,11 +14,13 @@ use prost::Message as _;
 use serde::Serialize;
 use tokio::{
     net::unix::{OwnedReadHalf, OwnedWriteHalf},
+    task::JoinHandle,
     time::Instant,
 };
 use tokio_util::compat::Compat;
 
 use super::{AgentStream, ClientError};
+use crate::run::{RecordRunError, RunAccount, RunRecorder};
 
 /// Beyond its timeout and grace, how long a guest may take to say that a command has ended.
 const UNRESPONSIVE_MARGIN: Duration = Duration::from_secs(30);
@@ -102,14 +104,38 @@ pub enum ProcessEvent<'a> {
 pub struct Process {
     sandbox: String,
     process_id: u64,
+    run_id: RunId,
     pid: u32,
     reader: FrameReader<Compat<OwnedReadHalf>>,
     input: Option<ProcessInput>,
     output_offset: u64,
     error_offset: u64,
     exited: bool,
+    recorder: Option<RunRecorder>,
+    /// Its end, once it has come, while it is recorded.
+    ending: Option<Ending>,
+    account: Option<RunAccount>,
     /// When a guest that says nothing of the end is taken for dead, and how long that is.
     deadline: Option<(Instant, Duration)>,
+}
+
+/// The end of a process, while it is recorded.
+#[derive(Debug)]
+struct Ending {
+    run_id: RunId,
+    exit: ProcessExit,
+    recording: JoinHandle<RunAccount>,
+}
+
+/// The exit, once it is recorded. Cancel-safe.
+async fn recorded(ending: &mut Ending, account: &mut Option<RunAccount>) -> ProcessEvent<'static> {
+    let recorded = (&mut ending.recording).await;
+    *account = Some(recorded.unwrap_or_else(|_| RunAccount {
+        run_id: ending.run_id.clone(),
+        audit_id: Err(Arc::new(RecordRunError::Ending)),
+        receipt: None,
+    }));
+    ProcessEvent::Exited(ending.exit)
 }
 
 impl Process {
@@ -125,6 +151,17 @@ impl Process {
         self.pid
     }
 
+    /// The run, on everything that tells of it; the same for everybody who follows the process.
+    #[must_use]
+    pub fn run_id(&self) -> &RunId {
+        &self.run_id
+    }
+
+    /// What is kept of the run; there once its exit has come, to be taken once.
+    pub fn take_account(&mut self) -> Option<RunAccount> {
+        self.account.take()
+    }
+
     /// The way to its standard input, terminal and signals; it can be taken once, so that
     /// writing and reading can go on at the same time.
     pub fn take_input(&mut self) -> Option<ProcessInput> {
@@ -136,6 +173,11 @@ impl Process {
     pub async fn next_event(&mut self) -> Result<Option<ProcessEvent<'_>>, ClientError> {
         if self.exited {
             return Ok(None);
+        }
+        if let Some(ending) = &mut self.ending {
+            let event = recorded(ending, &mut self.account).await;
+            self.exited = true;
+            return Ok(Some(event));
         }
 
         let frame = match self.deadline {
@@ -164,6 +206,9 @@ impl Process {
                             (OutputStream::Stdout, &mut self.output_offset)
                         };
                         *next_offset = gap.to;
+                        if let Some(recorder) = &mut self.recorder {
+                            recorder.gap(stream);
+                        }
                         ProcessEvent::Gap {
                             stream,
                             from: gap.from,
@@ -171,8 +216,22 @@ impl Process {
                         }
                     }
                     reply::Kind::ProcessExited(exited) => {
+                        let exit = exit(&exited)?;
+                        let Some(recorder) = self.recorder.take() else {
+                            self.exited = true;
+                            return Ok(Some(ProcessEvent::Exited(exit)));
+                        };
+                        let process_id = self.process_id;
+                        let record = move || recorder.end(process_id, &exit);
+                        let run_id = self.run_id.clone();
+                        let ending = self.ending.insert(Ending {
+                            run_id,
+                            exit,
+                            recording: tokio::task::spawn_blocking(record),
+                        });
+                        let event = recorded(ending, &mut self.account).await;
                         self.exited = true;
-                        ProcessEvent::Exited(exit(&exited)?)
+                        return Ok(Some(event));
                     }
                     reply::Kind::Failure(failure) => {
                         return Err(ClientError::Agent(failure.into()));
@@ -186,6 +245,9 @@ impl Process {
                 return Ok(Some(event));
             }
         };
+        if let Some(recorder) = &mut self.recorder {
+            recorder.output(stream, payload);
+        }
         let offset = *next_offset;
         *next_offset = offset.saturating_add(payload.len() as u64);
         Ok(Some(ProcessEvent::Output {
@@ -195,7 +257,11 @@ impl Process {
         }))
     }
 
-    async fn begin(sandbox: &str, mut stream: AgentStream) -> Result<Self, ClientError> {
+    async fn begin(
+        sandbox: &str,
+        mut stream: AgentStream,
+        recorder: RunRecorder,
+    ) -> Result<Self, ClientError> {
         let first: Option<Reply> = stream
             .reader
             .next_message()
@@ -204,6 +270,10 @@ impl Process {
         match first.ok_or(ClientError::HungUp)?.kind {
             Some(reply::Kind::ProcessStarted(started)) => Ok(Self {
                 sandbox: sandbox.to_owned(),
+                run_id: recorder.run_id(started.process_id),
+                recorder: Some(recorder),
+                ending: None,
+                account: None,
                 process_id: started.process_id,
                 pid: started.pid,
                 reader: stream.reader,
@@ -305,6 +375,7 @@ pub(crate) async fn start(
     folder: &Path,
     id: &str,
     request: StartProcess,
+    recorder: RunRecorder,
 ) -> Result<Process, ClientError> {
     let limit = (request.timeout_milliseconds > 0).then(|| {
         let allowed = request
@@ -316,7 +387,8 @@ pub(crate) async fn start(
         return Err(ClientError::NoCommand);
     }
     let operation = Operation::StartProcess(request);
-    let mut process = Process::begin(id, AgentStream::open(folder, id, operation).await?).await?;
+    let stream = AgentStream::open(folder, id, operation).await?;
+    let mut process = Process::begin(id, stream, recorder).await?;
     process.deadline = limit.and_then(|limit| Some((Instant::now().checked_add(limit)?, limit)));
     Ok(process)
 }
@@ -325,9 +397,11 @@ pub(crate) async fn attach(
     folder: &Path,
     id: &str,
     request: AttachProcess,
+    recorder: RunRecorder,
 ) -> Result<Process, ClientError> {
     let operation = Operation::AttachProcess(request);
-    Process::begin(id, AgentStream::open(folder, id, operation).await?).await
+    let stream = AgentStream::open(folder, id, operation).await?;
+    Process::begin(id, stream, recorder).await
 }
 
 pub(crate) async fn list_processes(

@@ -263,9 +263,9 @@ impl Running {
             stream: order.stream,
         };
         let captured = self.capture(order, Afterwards::GoesOn).await;
-        captured
-            .map(drop)
-            .map_err(|error| LaunchFailure::of(&error))
+        captured.map_err(|error| LaunchFailure::of(&error))?;
+        admission::note(&self.home, EventKind::SnapshotTaken, &self.record);
+        Ok(())
     }
 
     /// Saves the guest into the sandbox's folder, where it stands still then. When that fails, it

@@ -113,6 +113,23 @@ pub(crate) enum Policies {
 }
 
 #[derive(Debug, Subcommand)]
+pub(crate) enum Receipts {
+    /// Show what a receipt says, whoever signed it.
+    Show {
+        /// The receipt.
+        file: PathBuf,
+    },
+    /// Check that a key that is believed signed a receipt.
+    Verify {
+        /// The receipt.
+        file: PathBuf,
+        /// Believe this public key alone (PEM), instead of those this host believes.
+        #[arg(long, value_name = "FILE")]
+        key: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
 pub(crate) enum Audits {
     /// Verify the log: exit code 0 intact, 10 edited, 11 untrusted key, 12 forked, 13 reordered,
     /// 14 records removed, 15 checkpoint invalid, 16 truncated, 17 not sealed to its end.

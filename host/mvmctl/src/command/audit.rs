@@ -207,7 +207,7 @@ fn exit_code(verdict: &LogVerdict) -> u8 {
 }
 
 /// The records of this host's log that can be read. Whether they are all is `verify`'s word.
-fn records(context: &Context) -> Result<Vec<Record>, Failure> {
+pub(super) fn records(context: &Context) -> Result<Vec<Record>, Failure> {
     let mut records = Vec::new();
     for segment in audit_segments(context.runtime.home())? {
         let bytes = read(&segment.log)?;

@@ -2,7 +2,7 @@
 
 use mvm_runtime::Command;
 
-use super::{Context, command, run::run_in};
+use super::{Context, command, receipt::keep, run::run_in};
 use crate::{
     arguments::{Exec, Shell},
     failure::Failure,
@@ -16,6 +16,15 @@ const LOGIN_SHELL: &str = "if command -v bash >/dev/null; then exec bash -l; els
 
 pub(super) async fn exec(context: &Context, options: Exec) -> Result<u8, Failure> {
     let sandbox = context.runtime.connect(&options.sandbox)?;
+    if let (Some(_), true) = (
+        &options.manner.receipt,
+        options.detach || options.attach.is_some(),
+    ) {
+        return Err(Failure::invalid(
+            "a receipt is of a run that is seen from its beginning to its end",
+            "leave `--receipt` out, or `--detach` and `--attach`",
+        ));
+    }
     if let Some(process_id) = options.attach {
         let joined = Joined {
             standard_input: !options.manner.no_stdin,
@@ -24,7 +33,9 @@ pub(super) async fn exec(context: &Context, options: Exec) -> Result<u8, Failure
         let process = sandbox
             .attach(process_id, 0, 0, joined.standard_input)
             .await?;
-        return Ok(streams::join(process, joined).await?.exit_code());
+        let (exit, account) = streams::join(process, joined).await?;
+        keep(None, account)?;
+        return Ok(exit.exit_code());
     }
     if options.command.is_empty() {
         return Err(Failure::invalid(
@@ -37,7 +48,8 @@ pub(super) async fn exec(context: &Context, options: Exec) -> Result<u8, Failure
     }
     let (command, joined) = command(&options.manner, options.command)?;
     if !options.detach {
-        return run_in(context, &sandbox, &command, joined).await;
+        let receipt = options.manner.receipt.as_deref();
+        return run_in(context, &sandbox, &command, joined, receipt).await;
     }
     let command = command.standard_input(false).detached();
     let process = sandbox
@@ -45,7 +57,11 @@ pub(super) async fn exec(context: &Context, options: Exec) -> Result<u8, Failure
         .await
         .map_err(|error| Failure::of_start(&error))?;
     if context.json {
-        let started = serde_json::json!({ "id": process.id(), "pid": process.guest_pid() });
+        let started = serde_json::json!({
+            "id": process.id(),
+            "pid": process.guest_pid(),
+            "run_id": process.run_id(),
+        });
         output::json(&started)?;
     } else {
         output::data(process.id())?;
@@ -75,5 +91,7 @@ pub(super) async fn shell(context: &Context, options: Shell) -> Result<u8, Failu
         standard_input: true,
         terminal: interactive,
     };
-    Ok(streams::join(process, joined).await?.exit_code())
+    let (exit, account) = streams::join(process, joined).await?;
+    keep(None, account)?;
+    Ok(exit.exit_code())
 }

@@ -161,7 +161,7 @@ fn payload(bytes: &[u8]) -> Result<Value, Failure> {
     })
 }
 
-fn flatten(prefix: &str, value: &Value, rows: &mut Vec<[String; 2]>) {
+pub(super) fn flatten(prefix: &str, value: &Value, rows: &mut Vec<[String; 2]>) {
     match value {
         Value::Object(fields) => {
             for (name, value) in fields {

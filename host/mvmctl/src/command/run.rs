@@ -1,11 +1,11 @@
 //! `mvmctl run`.
 
-use std::io::Read as _;
+use std::{io::Read as _, path::Path};
 
 use mvm_contract::SandboxSpec;
 use mvm_runtime::{Command, CommandResult, Sandbox};
 
-use super::{Context, command, create_sandbox, dry_run};
+use super::{Context, command, create_sandbox, dry_run, receipt::keep};
 use crate::{
     arguments::Run,
     failure::Failure,
@@ -20,6 +20,12 @@ pub(super) async fn run(context: Context, options: Run) -> Result<u8, Failure> {
         mut manner,
         command: arguments,
     } = options;
+    if shape.dry_run && manner.receipt.is_some() {
+        return Err(Failure::invalid(
+            "there is no receipt of what does not run",
+            "leave `--dry-run` or `--receipt` out",
+        ));
+    }
     if shape.dry_run {
         return dry_run(&context, &shape, |spec| spec);
     }
@@ -35,24 +41,31 @@ pub(super) async fn run(context: Context, options: Run) -> Result<u8, Failure> {
         ..spec
     };
     let sandbox = create_sandbox(&context, &shape, complete).await?;
+    let receipt = manner.receipt.as_deref();
     if shape.trace {
-        return run_traced(&sandbox, &command, joined).await;
+        return run_traced(&sandbox, &command, joined, receipt).await;
     }
-    run_in(&context, &sandbox, &command, joined).await
+    run_in(&context, &sandbox, &command, joined, receipt).await
 }
 
 /// Runs a command and tells how long its start and its end took.
-async fn run_traced(sandbox: &Sandbox, command: &Command, joined: Joined) -> Result<u8, Failure> {
+async fn run_traced(
+    sandbox: &Sandbox,
+    command: &Command,
+    joined: Joined,
+    receipt: Option<&Path>,
+) -> Result<u8, Failure> {
     let begun = std::time::Instant::now();
     let process = sandbox.start(command).await;
     let process = process.map_err(|error| Failure::of_start(&error))?;
     let started = begun.elapsed();
-    let exit = streams::join(process, joined).await?;
+    let (exit, account) = streams::join(process, joined).await?;
     let ended = begun.elapsed() - started;
     for (name, duration) in [("first spawn", started), ("exit", ended)] {
         let milliseconds = duration.as_secs_f64() * 1000.0;
         crate::output::talk(format_args!("trace: {milliseconds:>8.1} ms  {name}"));
     }
+    keep(receipt, account)?;
     Ok(exit.exit_code())
 }
 
@@ -62,17 +75,22 @@ pub(super) async fn run_in(
     sandbox: &Sandbox,
     command: &Command,
     joined: Joined,
+    receipt: Option<&Path>,
 ) -> Result<u8, Failure> {
     if context.json {
         let result = collect(sandbox, command, joined).await?;
         streams::result_json(&result)?;
-        return Ok(result.exit_code());
+        let exit_code = result.exit_code();
+        keep(receipt, result.run)?;
+        return Ok(exit_code);
     }
     let process = sandbox
         .start(command)
         .await
         .map_err(|error| Failure::of_start(&error))?;
-    Ok(streams::join(process, joined).await?.exit_code())
+    let (exit, account) = streams::join(process, joined).await?;
+    keep(receipt, account)?;
+    Ok(exit.exit_code())
 }
 
 async fn collect(
