@@ -5,7 +5,10 @@
 //! nonce is spent in the audit log, durably, before anything runs. All of it happens in the
 //! supervisor: no other process can make a sandbox, and none can make an [`Admitted`].
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use mvm_admission::{
     Admission, AdmittedPlan, Denial, EnvelopeBytes, HostFacts, ImageFacts, ReplayView, Request,
@@ -14,7 +17,7 @@ use mvm_admission::{
 use mvm_contract::{
     Coded, Digest, ErrorCode, KeyId, SandboxId,
     audit::{Event, EventKind},
-    plan::{LaunchPath, Plan, PlanKind, Profile, TimeLimits},
+    plan::{LaunchPath, Plan, PlanKind, Profile},
 };
 use mvm_vmm::Host;
 use serde::{Deserialize, Serialize};
@@ -36,6 +39,7 @@ const POLICY_RULES: std::ops::RangeInclusive<u16> = 46..=59;
 #[derive(Debug)]
 pub(crate) struct Admitted {
     plan: AdmittedPlan,
+    commands: CommandTerms,
     audit: AuditId,
 }
 
@@ -53,8 +57,23 @@ pub struct AdmissionRecord {
     pub profile: Profile,
     /// The way it was launched.
     pub launch_path: LaunchPath,
+    /// What it says of commands.
+    #[serde(default)]
+    pub commands: CommandTerms,
     /// Where the audit log says so.
     pub audit_id: String,
+}
+
+/// What a plan and the host's policy say of every command in a sandbox.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CommandTerms {
+    /// The longest it runs, seconds; without a value, for as long as it likes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit_seconds: Option<u64>,
+    /// It brings no environment variable of its own.
+    #[serde(default)]
+    pub refuse_environment: bool,
 }
 
 /// Why a launch was not admitted.
@@ -118,6 +137,15 @@ pub(crate) fn code_of(denial: &Denial) -> ErrorCode {
 }
 
 impl Admitted {
+    /// How long the guest's agent may take to answer.
+    pub(crate) fn start_limit(&self) -> Option<Duration> {
+        self.plan
+            .plan()
+            .limits
+            .start_seconds
+            .map(Duration::from_secs)
+    }
+
     /// What is kept of it.
     pub(crate) fn record(&self) -> AdmissionRecord {
         let plan = self.plan.plan();
@@ -127,6 +155,7 @@ impl Admitted {
             principal: plan.principal.clone(),
             profile: plan.profile,
             launch_path: plan.origin.path,
+            commands: self.commands,
             audit_id: self.audit.to_string(),
         }
     }
@@ -147,7 +176,7 @@ pub(crate) fn admit(
     let spending = log.transaction()?;
     let mut event = Event::new(EventKind::PlanAdmitted);
     event.sandbox = Some(sandbox.clone());
-    let plan = match decide(home, host, envelope, launch, software_seal, &spending) {
+    let (plan, commands) = match decide(home, host, envelope, launch, software_seal, &spending) {
         Ok(plan) => plan,
         Err(error) => {
             event.kind = EventKind::PlanDenied;
@@ -169,7 +198,11 @@ pub(crate) fn admit(
     fault::point("admission.decided");
     let audit = spending.append(event, &signer, Durability::Durable)?;
     fault::point("admission.spent");
-    Ok(Admitted { plan, audit })
+    Ok(Admitted {
+        plan,
+        commands,
+        audit,
+    })
 }
 
 /// The plan in an envelope, if a key that this host believes signed it. Whether it may run is
@@ -200,7 +233,7 @@ fn decide(
     launch: &Launch<'_>,
     software_seal: Seal,
     replay: &dyn ReplayView,
-) -> Result<AdmittedPlan, AdmissionError> {
+) -> Result<(AdmittedPlan, CommandTerms), AdmissionError> {
     let own = keys::host_signer(home)?.public_key().id();
     let roots = keys::trust_roots(home)?;
     let policy = keys::host_policy(home)?;
@@ -214,7 +247,15 @@ fn decide(
         now: now_ms() / 1000,
     });
     match admission {
-        Admission::Admitted(plan) => compare(&plan, launch).map(|()| plan),
+        Admission::Admitted(plan) => {
+            compare(&plan, launch)?;
+            let bounds = policy.bounds_for(plan.plan().profile);
+            let commands = CommandTerms {
+                limit_seconds: plan.plan().limits.command_seconds,
+                refuse_environment: bounds.refuse_adhoc_environment,
+            };
+            Ok((plan, commands))
+        }
         Admission::Denied(denial) => Err(AdmissionError::Denied(denial)),
     }
 }
@@ -309,11 +350,6 @@ fn compare(admitted: &AdmittedPlan, launch: &Launch<'_>) -> Result<(), Admission
     ];
     if let Some((_, what)) = differing.into_iter().find(|(differs, _)| *differs) {
         return Err(AdmissionError::Differs { what });
-    }
-    if plan.limits != TimeLimits::default() {
-        return Err(AdmissionError::Unenforced {
-            what: "limits in time",
-        });
     }
     if plan.kind != PlanKind::Sandbox {
         return Err(AdmissionError::Unenforced {

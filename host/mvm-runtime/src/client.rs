@@ -60,12 +60,6 @@ pub enum ClientError {
         /// Why.
         reason: String,
     },
-    /// The sandbox's profile lets no command bring variables of its own.
-    #[error("profile `{profile}` refuses environment variables of a command", profile = profile.as_str())]
-    EnvironmentRefused {
-        /// The profile.
-        profile: mvm_contract::plan::Profile,
-    },
     /// The supervisor refused, or what it was asked for failed.
     #[error("the supervisor of sandbox `{id}` refused: {message}")]
     Refused {
@@ -153,7 +147,6 @@ impl Coded for ClientError {
     fn code(&self) -> ErrorCode {
         match self {
             Self::NotRunning { .. } | Self::StandsStill { .. } => ErrorCode::SandboxUnavailable,
-            Self::EnvironmentRefused { .. } => ErrorCode::PolicyDenied,
             Self::Refused { code, .. } => *code,
             Self::Agent(failure) => failure.code(),
             Self::Send(_) | Self::Receive(_) | Self::HungUp | Self::Interrupted { .. } => {
@@ -184,9 +177,6 @@ impl Coded for ClientError {
             )),
             Self::StandsStill { id, .. } => {
                 Some(format!("let it go on first: `mvmctl resume {id}`"))
-            }
-            Self::EnvironmentRefused { .. } => {
-                Some("write what the command needs into a file".to_owned())
             }
             Self::Refused { hint, .. } => hint.clone(),
             Self::Agent(failure) => failure.hint(),

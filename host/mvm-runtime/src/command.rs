@@ -151,11 +151,6 @@ impl Command {
         self.receipt
     }
 
-    /// Whether it sets variables of its own.
-    pub(crate) fn sets_environment(&self) -> bool {
-        !self.environment.is_empty()
-    }
-
     /// The request to the agent, with the sandbox's defaults under it.
     pub(crate) fn to_request(&self, defaults: &CommandDefaults) -> Result<StartProcess, SpecError> {
         let mut environment = defaults.environment.clone();

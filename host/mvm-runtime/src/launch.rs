@@ -358,7 +358,9 @@ pub(crate) fn sign_plan(
     let mut launch = resolved.request.launch(None);
     launch.path = path;
     let signer = keys::host_signer(&runtime.home)?;
-    let envelope = plan::propose(&launch, runtime.profile, validity_seconds, &signer)?;
+    let profile = runtime.profile;
+    let limits = plan::limits_within(&keys::host_policy(&runtime.home)?.bounds_for(profile), None);
+    let envelope = plan::propose(&launch, profile, limits, validity_seconds, &signer)?;
     Ok(envelope.into_bytes())
 }
 
@@ -457,8 +459,11 @@ impl Resolved {
     fn sign(&mut self, runtime: &Runtime) -> Result<(), CreateError> {
         let signer = keys::host_signer(&runtime.home)?;
         let launch = self.request.launch(None);
+        let profile = runtime.profile;
+        let bounds = keys::host_policy(&runtime.home)?.bounds_for(profile);
+        let limits = plan::limits_within(&bounds, None);
         self.request.envelope =
-            plan::propose(&launch, runtime.profile, OWN_VALIDITY_SECONDS, &signer)?;
+            plan::propose(&launch, profile, limits, OWN_VALIDITY_SECONDS, &signer)?;
         Ok(())
     }
 

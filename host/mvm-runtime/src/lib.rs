@@ -48,7 +48,7 @@ use mvm_contract::{
     plan::{LaunchPath, Profile},
 };
 
-pub use admission::{AdmissionError, AdmissionRecord, verify_plan};
+pub use admission::{AdmissionError, AdmissionRecord, CommandTerms, verify_plan};
 pub use audit::{
     AuditError, AuditId, Segment as AuditSegment, rotate as rotate_audit_log,
     seal as seal_audit_log, segments as audit_segments,

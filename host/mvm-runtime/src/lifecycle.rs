@@ -367,8 +367,10 @@ impl Runtime {
         };
         let signer = keys::host_signer(&self.home).map_err(CreateError::Keys)?;
         let launch = request.launch(Some(digest));
-        request.envelope = plan::propose(&launch, self.profile, OWN_VALIDITY_SECONDS, &signer)
-            .map_err(CreateError::Plan)?;
+        let policy = keys::host_policy(&self.home).map_err(CreateError::Keys)?;
+        let limits = plan::limits_within(&policy.bounds_for(self.profile), None);
+        let envelope = plan::propose(&launch, self.profile, limits, OWN_VALIDITY_SECONDS, &signer);
+        request.envelope = envelope.map_err(CreateError::Plan)?;
         watch.lap("read snapshot");
         let launched = launch::start(self, request, watch, progress).await?;
         Ok(Sandbox::launched(self.clone(), launched))

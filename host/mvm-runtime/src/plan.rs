@@ -10,6 +10,7 @@ use mvm_contract::{
         ImageSourceKind, ImageVerdict, LaunchPath, NetworkPolicy, Origin, PLAN_VERSION, Plan,
         PlanFlaw, PlanImage, PlanKind, Profile, TimeLimits, Validity, value_digest,
     },
+    policy::Bounds,
 };
 use serde::{Deserialize, Serialize};
 
@@ -92,6 +93,7 @@ impl Coded for PlanError {
 pub(crate) fn propose(
     launch: &Launch<'_>,
     profile: Profile,
+    limits: TimeLimits,
     validity_seconds: u64,
     key: &SigningKey,
 ) -> Result<String, PlanError> {
@@ -124,7 +126,7 @@ pub(crate) fn propose(
         user: spec.user.clone(),
         name: spec.name.clone(),
         ttl_seconds: spec.ttl_seconds,
-        limits: TimeLimits::default(),
+        limits,
         origin: Origin {
             path: launch.path,
             snapshot: launch.snapshot,
@@ -142,6 +144,14 @@ pub(crate) fn propose(
     let bytes = canonical::to_bytes(&plan)?;
     let envelope = dsse::seal(PLAN_TYPE, &bytes, key)?;
     Ok(String::from_utf8_lossy(&envelope).into_owned())
+}
+
+/// The limits of a plan that asks for as much as a policy allows, and for no more than `kept`.
+pub(crate) fn limits_within(bounds: &Bounds, kept: Option<u64>) -> TimeLimits {
+    TimeLimits {
+        start_seconds: None,
+        command_seconds: bounds.command_seconds.into_iter().chain(kept).min(),
+    }
 }
 
 /// What a plan says of an environment.
@@ -190,7 +200,8 @@ mod tests {
             path: LaunchPath::Template,
             snapshot: None,
         };
-        let envelope = propose(&launch, Profile::Standard, 60, &key).unwrap();
+        let limits = TimeLimits::default();
+        let envelope = propose(&launch, Profile::Standard, limits, 60, &key).unwrap();
         let roots = TrustRoots {
             version: 1,
             keys: vec![TrustedKey {

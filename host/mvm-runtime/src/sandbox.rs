@@ -4,7 +4,7 @@ use std::{
     convert::Infallible, ffi::OsStr, os::unix::ffi::OsStrExt as _, path::Path, time::Duration,
 };
 
-use mvm_contract::{SandboxId, policy::Bounds};
+use mvm_contract::SandboxId;
 use mvm_wire::{
     AttachProcess, MakeDirectory, ReadFile, RemovePath, RenamePath, SignalProcess, StatPath,
     UploadTree,
@@ -175,10 +175,6 @@ impl Sandbox {
 
     /// Starts a command.
     pub async fn start(&self, command: &Command) -> Result<Process, ClientError> {
-        let profile = self.record.admission.profile;
-        if command.sets_environment() && Bounds::of_profile(profile).refuse_adhoc_environment {
-            return Err(ClientError::EnvironmentRefused { profile });
-        }
         let request = command.to_request(&self.record.defaults)?;
         let recorder = self.recorder(command.wants_receipt())?;
         client::start(&self.folder(), self.record.id.as_str(), request, recorder).await

@@ -24,6 +24,7 @@ mod life;
 mod spare;
 mod start;
 mod template_maker;
+mod terms;
 mod warm_up;
 
 pub(crate) use start::{GUEST_LOG, MACHINE_LOG};
@@ -226,7 +227,7 @@ async fn serve_sandbox(made: Made, mut lease: Lease, watch: Stopwatch) {
         listener,
     } = made;
     let (demand, mut demands) = mpsc::channel(16);
-    let door = door::open(listener, &sandbox.guest, demand);
+    let door = door::open(listener, &sandbox, demand);
     let news = LaunchNews::Ready {
         record: Box::new(sandbox.record.clone()),
         phases: watch.phases(),

@@ -290,16 +290,78 @@ fn production_refuses_what_is_mutable_or_ad_hoc_before_it_looks() {
     let id = bench.run(create).exits(0).out();
     bench
         .run(["exec", "-e", "A=b", id.trim(), "--", "true"])
-        .refused_with(&["restrictive"]);
+        .refused_with(&["environment variables"]);
     bench.run(["destroy", id.trim()]).exits(0);
     assert_eq!(admitted(&bench), 1);
+}
+
+#[test]
+fn limits_in_time_are_held_against_whoever_starts_a_command() {
+    let bench = Bench::new();
+    let bounds = json!({ "version": 1, "bounds": { "command_seconds": 1 } });
+    set_policy(&bench, &bounds);
+    let id = bench.create(&["--memory", "128M"]);
+    let terms = bench.inspect(&id)["admission"]["commands"].clone();
+    assert_eq!(terms["limit_seconds"], 1);
+    for timeout in [&[][..], &["--timeout", "20s"]] {
+        let mut arguments = vec!["exec", "--json"];
+        arguments.extend(timeout);
+        arguments.extend([&id, "--", "sleep", "30"]);
+        let result = bench.run(arguments).exits(124).json();
+        assert_eq!(result["timed_out"], true);
+        assert!(result["duration_ms"].as_f64().unwrap() < 15_000.0);
+    }
+    bench
+        .run(["exec", "--timeout", "300ms", &id, "--", "sleep", "30"])
+        .exits(124);
+    // It is so after a return from disk, too, though the policy has changed.
+    bench.run(["cold", &id]).exits(0);
+    set_policy(&bench, &json!({ "version": 1 }));
+    bench.run(["resume", &id]).exits(0);
+    let terms = bench.inspect(&id)["admission"]["commands"].clone();
+    assert_eq!(terms["limit_seconds"], 1);
+    bench.run(["exec", &id, "--", "sleep", "30"]).exits(124);
+    bench.run(["destroy", &id]).exits(0);
+
+    // A plan of its own, with more than the policy allows, and with limits that hold.
+    let limited = |name: &str, limits: Value| {
+        let file = plan(&bench, name, &[]);
+        let file = file.to_str().unwrap().to_owned();
+        let inspected = bench.run(["plan", "inspect", &file, "--json"]).exits(0);
+        let mut inner = inspected.json()["plan"].take();
+        inner["limits"] = limits;
+        let unsigned = bench.path().join(format!("unsigned-{name}"));
+        fs::write(&unsigned, inner.to_string()).unwrap();
+        fs::remove_file(&file).unwrap();
+        let sign = ["plan", "sign", unsigned.to_str().unwrap(), "--out", &file];
+        bench.run(sign).exits(0);
+        file
+    };
+    let both = json!({ "command_seconds": 1, "start_seconds": 30 });
+    let file = limited("limited.json", both);
+    bench
+        .run(["run", "--plan", &file, "--", "sleep", "30"])
+        .exits(124);
+    set_policy(&bench, &bounds);
+    let file = limited("long.json", json!({ "command_seconds": 2 }));
+    bench
+        .run(["run", "--plan", &file, "--", "true"])
+        .refused_with(&["A-053"]);
 }
 
 #[test]
 fn a_dry_run_tells_what_would_happen_and_spends_nothing() {
     let bench = Bench::new();
     let dry = bench.run(["run", "--memory", "128M", "--dry-run", "--", "true"]);
-    assert!(dry.exits(0).out().contains("template"));
+    let told = dry.exits(0).out();
+    assert!(told.contains("template"));
+    // Each field says what it does.
+    for line in told.lines().skip(1) {
+        assert!(
+            line.split("  ").filter(|cell| !cell.is_empty()).count() >= 3,
+            "{line}"
+        );
+    }
     set_policy(
         &bench,
         &json!({ "version": 1, "bounds": { "memory_mib": 64 } }),

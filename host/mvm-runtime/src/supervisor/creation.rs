@@ -140,14 +140,16 @@ pub(super) async fn create(
             let memory = GuestMemory::Anonymous;
             let booted = place.boot(kernel, *boot_console, memory, identity, watch);
             let reason = reason.clone();
-            (booted.await?, StartOrigin::Boot { reason })
+            let booted = in_time(&admitted, booted).await?;
+            (booted, StartOrigin::Boot { reason })
         }
         Origin::Template { key } => {
             let template = template::load_checked(&home, key)?;
             watch.lap("check template");
             request.software = template.manifest.shape.software();
             admitted = admit(&home, &host, &request, None, Seal::Holds, watch)?;
-            let forked = place.fork(template, identity, watch).await?;
+            let forked = place.fork(template, identity, watch);
+            let forked = in_time(&admitted, forked).await?;
             (forked, StartOrigin::Template)
         }
         Origin::Snapshot { folder } => {
@@ -158,7 +160,8 @@ pub(super) async fn create(
             request.software = manifest.software;
             let snapshot = Some(digest);
             admitted = admit(&home, &host, &request, snapshot, Seal::Holds, watch)?;
-            let restored = place.restore(folder, digest, identity, watch).await?;
+            let restored = place.restore(folder, digest, identity, watch);
+            let restored = in_time(&admitted, restored).await?;
             let snapshot = snapshot::id_of(&home, folder)?;
             (restored, StartOrigin::Snapshot { snapshot })
         }
@@ -203,6 +206,19 @@ pub(super) async fn create(
 /// Makes the socket where clients of a sandbox will come in.
 pub(super) fn listen(folder: &Path) -> Result<UnixListener, CreationError> {
     door::listen(folder).map_err(|source| CreationError::Door { source })
+}
+
+/// Waits for a guest for as long as its plan allows.
+async fn in_time(
+    admitted: &Admitted,
+    starting: impl Future<Output = Result<Started, GuestStartError>>,
+) -> Result<Started, GuestStartError> {
+    match admitted.start_limit() {
+        None => starting.await,
+        Some(limit) => tokio::time::timeout(limit, starting)
+            .await
+            .map_err(|_| GuestStartError::Late { limit })?,
+    }
 }
 
 /// Admits a request's plan for what is about to be launched.
@@ -350,7 +366,10 @@ fn admit_return(
     };
     let signer = keys::host_signer(home)?;
     let profile = record.admission.profile;
-    let envelope = plan::propose(&launch, profile, OWN_VALIDITY_SECONDS, &signer)?;
+    let bounds = keys::host_policy(home)?.bounds_for(profile);
+    // What its plan said of commands stays.
+    let limits = plan::limits_within(&bounds, record.admission.commands.limit_seconds);
+    let envelope = plan::propose(&launch, profile, limits, OWN_VALIDITY_SECONDS, &signer)?;
     let admitted = admission::admit(home, host, &envelope, &launch, Seal::Holds, &record.id)?;
     Ok((admitted, digest))
 }

@@ -7,7 +7,6 @@ use mvm_wire::{
     frame::{self, HEADER_BYTES, MAX_MESSAGE_BYTES},
     session::StreamOpener,
 };
-use prost::Message as _;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{UnixListener, UnixStream},
@@ -17,7 +16,7 @@ use tokio::{
 use tokio_util::compat::{FuturesAsyncReadCompatExt as _, FuturesAsyncWriteCompatExt as _};
 use tokio_util::task::TaskTracker;
 
-use super::{Demand, Outcome, guest::Guest};
+use super::{Demand, Outcome, Running, terms::Terms};
 use crate::{
     control::{
         CONTROL_GENERATION, ControlOperation, ControlReply, ControlRequest, RefusalKind,
@@ -45,15 +44,22 @@ pub(super) struct Door {
 
 /// What becomes of those who want to speak to the guest.
 enum GuestDoor {
-    Open(StreamOpener),
+    /// To the guest, on these terms.
+    Open(StreamOpener, Rc<Terms>),
     /// Refused, for this reason.
     Shut(&'static str),
 }
 
+impl GuestDoor {
+    fn of(sandbox: &Running) -> Self {
+        Self::Open(sandbox.guest.opener(), Rc::new(Terms::of(&sandbox.record)))
+    }
+}
+
 impl Door {
     /// Lets clients through to a guest.
-    pub(super) fn open_to(&self, guest: &Guest) {
-        self.guest.replace(GuestDoor::Open(guest.opener()));
+    pub(super) fn open_to(&self, sandbox: &Running) {
+        self.guest.replace(GuestDoor::of(sandbox));
     }
 
     /// Lets nobody through to the guest. Those who are through stay so.
@@ -77,8 +83,12 @@ pub(super) fn listen(folder: &Path) -> io::Result<UnixListener> {
 }
 
 /// Answers those who come in.
-pub(super) fn open(listener: UnixListener, guest: &Guest, demands: mpsc::Sender<Demand>) -> Door {
-    let guest = Rc::new(RefCell::new(GuestDoor::Open(guest.opener())));
+pub(super) fn open(
+    listener: UnixListener,
+    sandbox: &Running,
+    demands: mpsc::Sender<Demand>,
+) -> Door {
+    let guest = Rc::new(RefCell::new(GuestDoor::of(sandbox)));
     let streams = Streams {
         guest: Rc::clone(&guest),
         permits: Rc::new(Semaphore::new(MAX_CLIENT_STREAMS)),
@@ -118,8 +128,10 @@ async fn accept(
 }
 
 async fn serve(mut client: UnixStream, streams: Streams, demands: mpsc::Sender<Demand>) {
-    let request = tokio::time::timeout(REQUEST_TIMEOUT, read_request(&mut client)).await;
-    let Ok(Some(request)) = request else { return };
+    let request = tokio::time::timeout(REQUEST_TIMEOUT, read_message(&mut client)).await;
+    let Ok(Some(request)): Result<Option<ControlRequest>, _> = request else {
+        return;
+    };
     if request.generation != CONTROL_GENERATION {
         let message = format!(
             "it speaks control generation {CONTROL_GENERATION}, not {}; it was started by another version",
@@ -186,17 +198,28 @@ fn not_running() -> ControlReply {
 /// Makes the client's connection a stream to the agent.
 async fn relay(mut client: UnixStream, streams: &Streams) {
     let _permit = streams.permits.acquire().await;
-    let opener = match &*streams.guest.borrow() {
-        GuestDoor::Open(opener) => Ok(opener.clone()),
+    let way = match &*streams.guest.borrow() {
+        GuestDoor::Open(opener, terms) => Ok((opener.clone(), Rc::clone(terms))),
         GuestDoor::Shut(reason) => Err(*reason),
     };
-    let opener = match opener {
-        Ok(opener) => opener,
+    let (opener, terms) = match way {
+        Ok(way) => way,
         Err(reason) => {
             let reply = ControlReply::refused(RefusalKind::StandsStill, reason);
             return answer(&mut client, &reply).await;
         }
     };
+    let mut first = Vec::new();
+    if terms.bind() {
+        let read = tokio::time::timeout(REQUEST_TIMEOUT, read_message(&mut client)).await;
+        let Ok(Some(mut request)) = read else { return };
+        if let Err(failure) = terms.apply(&mut request) {
+            return answer(&mut client, &ControlReply::failed(failure)).await;
+        }
+        if frame::encode_message(&request, &mut first).is_err() {
+            return;
+        }
+    }
     let Ok(stream) = opener.open().await else {
         return answer(&mut client, &not_running()).await;
     };
@@ -205,6 +228,10 @@ async fn relay(mut client: UnixStream, streams: &Streams) {
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_guest, mut to_guest) = (from_guest.compat(), to_guest.compat_write());
     let inward = async {
+        let sent = to_guest.write_all(&first).await;
+        if sent.is_err() || to_guest.flush().await.is_err() {
+            return;
+        }
         // The client's end or death is the stream's end: the agent kills what was not detached.
         let _ = copy(&mut from_client, &mut to_guest).await;
         let _ = to_guest.shutdown().await;
@@ -231,14 +258,14 @@ async fn copy(
     }
 }
 
-/// Reads exactly the first frame: what follows belongs to the agent.
-async fn read_request(client: &mut UnixStream) -> Option<ControlRequest> {
+/// Reads exactly one frame: what follows a control request belongs to the agent.
+async fn read_message<T: prost::Message + Default>(client: &mut UnixStream) -> Option<T> {
     let mut header = [0; HEADER_BYTES];
     client.read_exact(&mut header).await.ok()?;
     let (_, length) = frame::decode_header(&header).ok()??;
     let mut payload = vec![0; length.min(MAX_MESSAGE_BYTES)];
     client.read_exact(&mut payload).await.ok()?;
-    ControlRequest::decode(&payload[..]).ok()
+    T::decode(&payload[..]).ok()
 }
 
 async fn answer(client: &mut UnixStream, reply: &ControlReply) {

@@ -98,7 +98,7 @@ impl Running {
                 Some(woken) => self = woken,
                 None => return,
             }
-            door.open_to(&self.guest);
+            door.open_to(&self);
         }
     }
 
@@ -232,7 +232,7 @@ impl Running {
         resumed.map_err(|error| failed("the microVM could not be let go on", &error))?;
         let renewed = self.renew().await;
         renewed.map_err(|error| failed("the guest's clock could not be set", &error))?;
-        door.open_to(&self.guest);
+        door.open_to(self);
         self.record.state = LifecycleState::Running;
         self.write_record()
     }

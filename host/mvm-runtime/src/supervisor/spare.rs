@@ -23,7 +23,7 @@ use super::{
     Lease, Made, Running,
     creation::{CreationError, hostname, listen},
     guest::GuestIdentity,
-    start::{Place, Started},
+    start::{GuestStartError, Place, Started},
     warm_up::warm_up,
 };
 use crate::{
@@ -267,7 +267,13 @@ impl Waiting {
         machine.resume().await?;
         watch.lap("continue");
         let identity = GuestIdentity::named(hostname(&request.spec, &request.id));
-        guest.introduce(true, identity).await?;
+        let introduced = guest.introduce(true, identity);
+        match admitted.start_limit() {
+            None => introduced.await?,
+            Some(limit) => tokio::time::timeout(limit, introduced)
+                .await
+                .map_err(|_| GuestStartError::Late { limit })??,
+        }
         watch.lap("identity");
         let pool = request.pool.clone();
         let record = SandboxRecord::running(

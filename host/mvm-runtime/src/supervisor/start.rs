@@ -72,6 +72,8 @@ pub(super) enum GuestStartError {
     Died { exit: String, said: String },
     #[error("the guest did not answer within {} s", BOOT_TIMEOUT.as_secs())]
     Silent,
+    #[error("the guest did not answer within the {} s of its plan", limit.as_secs())]
+    Late { limit: Duration },
     #[error("the guest's agent refused the connection")]
     Greet(#[from] GreetError),
 }
@@ -79,7 +81,7 @@ pub(super) enum GuestStartError {
 impl Coded for GuestStartError {
     fn code(&self) -> ErrorCode {
         match self {
-            Self::Silent => ErrorCode::Timeout,
+            Self::Silent | Self::Late { .. } => ErrorCode::Timeout,
             Self::OtherSnapshot => ErrorCode::AdmissionFailed,
             Self::Template(error) => error.code(),
             Self::Snapshot(error) => error.code(),
@@ -95,6 +97,7 @@ impl Coded for GuestStartError {
             Self::Restore { source, .. } => source.hint(),
             Self::Template(error) => error.hint(),
             Self::Snapshot(error) => error.hint(),
+            Self::Late { .. } => Some("make a plan with a longer `start_seconds`".to_owned()),
             Self::Died { .. } | Self::Silent => {
                 Some("check the host with `mvmctl doctor`".to_owned())
             }

@@ -78,7 +78,45 @@ pub(super) fn show(context: &Context, bytes: &[u8]) -> Result<(), Failure> {
         ["key".to_owned(), envelope.key_id().to_string()],
     ];
     flatten("", &plan, &mut rows);
-    table::print(["FIELD", "VALUE"], &rows)
+    let rows: Vec<_> = rows
+        .into_iter()
+        .map(|[field, value]| {
+            let rules = effect(&field).to_owned();
+            [field, value, rules]
+        })
+        .collect();
+    table::print(["FIELD", "VALUE", "WHAT IT DOES"], &rows)
+}
+
+/// What a field of a plan does, and by which rules (`RULES.md`) it is judged.
+fn effect(field: &str) -> &'static str {
+    match field.split('.').next().unwrap_or_default() {
+        "digest" => "names the plan in the audit log and in receipts",
+        "key" => "signed it; must be believed for plans (A-006 to A-011)",
+        "version" => "the form of the plan (A-017)",
+        "kind" => "`run` is refused: not enforced yet",
+        "image" => "the root filesystem, as it was published (A-037 to A-039, A-055, A-056)",
+        "kernel_digest" | "initramfs_digest" => "what boots, as it was published (A-040 to A-042)",
+        "agent_version" => "the guest's agent (A-043)",
+        "workload_digest" => "refused: not enforced yet (A-064)",
+        "resources" => "given to the microVM, within the ceilings (A-049 to A-051)",
+        "network" => "no network; grants are refused (A-060)",
+        "ingress" => "refused: not enforced yet (A-061)",
+        "secrets" => "refused: not enforced yet (A-062)",
+        "mounts" => "refused: not enforced yet (A-063)",
+        "environment" => "digests of the values that commands get (A-058)",
+        "working_directory" | "user" => "of commands that name none",
+        "name" => "the sandbox's name and hostname",
+        "ttl_seconds" => "its supervisor destroys it then (A-052)",
+        "limits" => "ends a start or a command that takes longer (A-053)",
+        "origin" => "the one way it is launched (A-044, A-045, A-059)",
+        "profile" => "the built-in policy (A-046)",
+        "host" => "the one host that may launch it (A-036)",
+        "principal" => "on whose behalf (A-048)",
+        "validity" => "when it may be admitted (A-033, A-034, A-054)",
+        "nonce" => "makes it usable once (A-035)",
+        _ => "",
+    }
 }
 
 fn verified(context: &Context, bytes: &[u8]) -> Result<(), Failure> {
