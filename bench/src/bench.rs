@@ -33,6 +33,7 @@ pub(crate) struct Sizes {
     pub(crate) snapshots: usize,
     pub(crate) commands: usize,
     pub(crate) records: usize,
+    pub(crate) audit_records: usize,
 }
 
 pub(crate) struct Bench {

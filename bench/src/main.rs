@@ -6,6 +6,7 @@
     reason = "a program that prints a table"
 )]
 
+mod admission;
 mod bench;
 mod bench_home;
 mod cold;
@@ -96,6 +97,8 @@ enum Part {
     Cold,
     /// Commands and files in a running sandbox.
     Exec,
+    /// Admission, over short and long audit logs.
+    Admission,
     /// Many forks alive at once.
     Density,
     /// Snapshots and what goes on from them.
@@ -123,6 +126,7 @@ impl Options {
             snapshots: most(self.snapshots, 2),
             commands: most(self.commands, 20),
             records: most(1000, 100),
+            audit_records: most(100_000, 1000),
         }
     }
 
@@ -187,6 +191,7 @@ async fn measure(part: Part, bench: &mut Bench, peer: Option<&Runsc>) -> Outcome
         Part::Phases => phases::measure(bench).await,
         Part::Cold => cold::measure(bench).await,
         Part::Exec => exec::measure(bench).await,
+        Part::Admission => admission::measure(bench).await,
         Part::Density => density::measure(bench).await,
         Part::Snapshots => snapshots::measure(bench).await,
         Part::States => states::measure(bench).await,
