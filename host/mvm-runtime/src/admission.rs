@@ -358,3 +358,6 @@ fn compare(admitted: &AdmittedPlan, launch: &Launch<'_>) -> Result<(), Admission
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -296,6 +296,34 @@ fn production_refuses_what_is_mutable_or_ad_hoc_before_it_looks() {
 }
 
 #[test]
+fn production_runs_an_image_by_its_digest_where_the_host_lets_it_be_emulated() {
+    let bench = Bench::new();
+    let layout = bench.path().join("layouts/python");
+    let index: Value =
+        serde_json::from_slice(&fs::read(layout.join("index.json")).unwrap()).unwrap();
+    let digest = index["manifests"][0]["digest"].as_str().unwrap();
+    let image = format!("oci-layout:{}@{digest}", layout.display());
+    let run = [
+        "run",
+        "--memory",
+        "128M",
+        "--profile",
+        "production",
+        "--image",
+        &image,
+        "--",
+        "echo",
+        "pinned",
+    ];
+    bench.run(run).refused_with(&["A-057", "emulated_profiles"]);
+    set_policy(
+        &bench,
+        &json!({ "version": 1, "emulated_profiles": ["production"] }),
+    );
+    assert_eq!(bench.run(run).exits(0).out(), "pinned\n");
+}
+
+#[test]
 fn limits_in_time_are_held_against_whoever_starts_a_command() {
     let bench = Bench::new();
     let bounds = json!({ "version": 1, "bounds": { "command_seconds": 1 } });
