@@ -60,7 +60,7 @@ impl std::fmt::Display for AgentFailure {
         if self.doing.is_empty() {
             formatter.write_str("the sandbox refused the request")?;
         } else {
-            write!(formatter, "failed to {} in the sandbox", self.doing)?;
+            write!(formatter, "{} failed in the sandbox", self.doing)?;
         }
         if !self.subject.is_empty() {
             write!(formatter, ": `{}`", self.subject)?;
