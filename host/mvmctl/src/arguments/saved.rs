@@ -81,6 +81,9 @@ pub(crate) struct Restore {
     pub(crate) snapshot: String,
     #[command(flatten)]
     pub(crate) restored: Restored,
+    /// Tell on standard error what the start consisted of.
+    #[arg(long)]
+    pub(crate) trace: bool,
 }
 
 /// What a sandbox that goes on from a snapshot gets of its own.

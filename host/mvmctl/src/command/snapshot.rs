@@ -2,7 +2,7 @@
 
 use mvm_runtime::{RestoreOptions, SnapshotOptions, SnapshotRecord};
 
-use super::{Context, report_sandbox};
+use super::{Context, report_sandbox, trace};
 use crate::{
     arguments::{Fork, Restore, Restored, Snapshots},
     failure::Failure,
@@ -120,7 +120,11 @@ pub(super) async fn restore(context: &Context, options: Restore) -> Result<u8, F
     let sandbox = context
         .runtime
         .restore(&options.snapshot, &restored, &display);
-    report_sandbox(context, sandbox.await?).await?;
+    let sandbox = sandbox.await?;
+    if options.trace {
+        trace(sandbox.start_phases());
+    }
+    report_sandbox(context, sandbox).await?;
     Ok(0)
 }
 
