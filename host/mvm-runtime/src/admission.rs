@@ -88,6 +88,14 @@ pub enum AdmissionError {
         /// In what.
         what: &'static str,
     },
+    /// The sandbox was admitted to live for less.
+    #[error("sandbox `{id}` may live for at most {most} more seconds")]
+    TtlExceeded {
+        /// The sandbox.
+        id: SandboxId,
+        /// How long.
+        most: u64,
+    },
     /// The plan asks for something that this version does not enforce.
     #[error("the plan asks for {what}, which this version does not enforce")]
     Unenforced {
@@ -111,6 +119,7 @@ impl Coded for AdmissionError {
         match self {
             Self::Denied(denial) => code_of(denial),
             Self::Differs { .. } | Self::Unenforced { .. } => ErrorCode::AdmissionFailed,
+            Self::TtlExceeded { .. } => ErrorCode::PolicyDenied,
             Self::Keys(error) => error.code(),
             Self::Audit(error) => error.code(),
         }
@@ -120,6 +129,9 @@ impl Coded for AdmissionError {
         match self {
             Self::Denied(denial) => Some(denial.remedy.clone()),
             Self::Differs { .. } => Some("make a plan of what is to be launched".to_owned()),
+            Self::TtlExceeded { .. } => {
+                Some("give it less, or launch it again by another plan".to_owned())
+            }
             Self::Unenforced { .. } => Some("make a plan without it".to_owned()),
             Self::Keys(error) => error.hint(),
             Self::Audit(error) => error.hint(),
@@ -203,6 +215,26 @@ pub(crate) fn admit(
         commands,
         audit,
     })
+}
+
+/// Whether a sandbox may live for so many seconds from now: no longer than the host's policy lets
+/// it, nor, by a plan that this host did not sign itself, than that says.
+pub(crate) fn permit_ttl(
+    home: &Home,
+    record: &SandboxRecord,
+    seconds: Option<u64>,
+) -> Result<(), AdmissionError> {
+    let bounds = keys::host_policy(home)?.bounds_for(record.admission.profile);
+    let is_own = record.admission.key == keys::host_signer(home)?.public_key().id();
+    let left = record.time_left().map(|left| left.as_secs());
+    let of_plan = left.filter(|_| !is_own && record.spec.ttl_seconds.is_some());
+    match bounds.ttl_seconds.into_iter().chain(of_plan).min() {
+        Some(most) if seconds.is_none_or(|seconds| seconds > most) => {
+            let id = record.id.clone();
+            Err(AdmissionError::TtlExceeded { id, most })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The plan in an envelope, if a key that this host believes signed it. Whether it may run is

@@ -21,7 +21,7 @@ pub(crate) struct ControlRequest {
     /// [`CONTROL_GENERATION`] of the client.
     #[prost(uint32, tag = "1")]
     pub(crate) generation: u32,
-    #[prost(oneof = "ControlOperation", tags = "2, 3, 4, 5, 6, 7, 8")]
+    #[prost(oneof = "ControlOperation", tags = "2, 3, 4, 5, 6, 7, 8, 9")]
     pub(crate) operation: Option<ControlOperation>,
 }
 
@@ -42,6 +42,8 @@ pub(crate) enum ControlOperation {
     Cool(Cool),
     #[prost(message, tag = "8")]
     Snapshot(Snapshot),
+    #[prost(message, tag = "9")]
+    SetTtl(SetTtl),
 }
 
 /// Make this connection a stream to the agent.
@@ -84,6 +86,14 @@ pub(crate) struct Snapshot {
     /// Save all memory as a stream, although pages would do.
     #[prost(bool, tag = "3")]
     pub(crate) stream: bool,
+}
+
+/// Destroy the sandbox after another time than it was to be.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct SetTtl {
+    /// Seconds from now; without them, never.
+    #[prost(uint64, optional, tag = "1")]
+    pub(crate) seconds: Option<u64>,
 }
 
 /// A supervisor's answer.

@@ -18,7 +18,7 @@ use crate::{
     plan::{self, OWN_VALIDITY_SECONDS},
     random,
     record::{SandboxRecord, now_ms},
-    registry::{self, RegistryError},
+    registry::{self, RegistryError, SetTtlError},
     snapshot::{self, ListedSnapshot, SnapshotError, SnapshotRecord},
 };
 
@@ -142,6 +142,34 @@ impl Sandbox {
         self.control(ControlOperation::Cool(control::Cool {}))
             .await?;
         Ok(())
+    }
+
+    /// Lets it live for so many seconds from now, or, without them, until it is destroyed.
+    pub async fn set_ttl(&self, seconds: Option<u64>) -> Result<(), LifecycleError> {
+        if seconds == Some(0) {
+            return Err(CreateError::Spec(SpecError::ZeroTtl).into());
+        }
+        for _ in 0..BUSY_ATTEMPTS {
+            let order = ControlOperation::SetTtl(control::SetTtl { seconds });
+            match self.control(order).await {
+                Ok(()) => return Ok(()),
+                Err(error @ ClientError::Refused { .. }) => return Err(error.into()),
+                Err(_) => {}
+            }
+            match registry::set_dead_ttl(self.home(), self.id(), seconds) {
+                Ok(true) => return Ok(()),
+                Ok(false) => tokio::time::sleep(BUSY_PAUSE).await,
+                Err(SetTtlError::Registry(error)) => return Err(error.into()),
+                Err(SetTtlError::Admission(error)) => {
+                    return Err(CreateError::Admission(error).into());
+                }
+            }
+        }
+        let record = self.current()?;
+        Err(LifecycleError::State {
+            id: record.id,
+            state: record.state,
+        })
     }
 
     /// Saves the sandbox, with its processes and files, while it goes on.

@@ -173,6 +173,12 @@ impl SandboxRecord {
         }
     }
 
+    /// Lets it live for so many seconds from now, or without an end.
+    pub(crate) fn set_ttl(&mut self, seconds: Option<u64>) {
+        let end = |seconds: u64| now_ms().saturating_add(seconds.saturating_mul(1000));
+        self.expires_at_ms = seconds.map(end);
+    }
+
     /// What is left of its time to live; nothing when that has no end.
     pub(crate) fn time_left(&self) -> Option<std::time::Duration> {
         let end = self.expires_at_ms?;

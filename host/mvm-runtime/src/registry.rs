@@ -17,6 +17,7 @@ use std::{
 use mvm_contract::{Coded, ErrorCode, IdentityError, LifecycleState, SandboxId, SandboxName};
 
 use crate::{
+    admission::{self, AdmissionError},
     folder::{FolderError, FolderLock, LOCK_NAME, LockedFolder, discard},
     home::Home,
     record::{Ownership, RecordError, SandboxRecord},
@@ -234,6 +235,36 @@ pub(crate) fn remove_dead(home: &Home, id: &SandboxId) -> Result<bool, RegistryE
         Some(lock) => remove_folder(home, id, &lock).map(|()| true),
         None => Ok(false),
     }
+}
+
+/// Why the end of a sandbox without a supervisor could not be set.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SetTtlError {
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    #[error(transparent)]
+    Admission(#[from] AdmissionError),
+}
+
+/// Sets the end of a sandbox that no supervisor holds; `false` when one does.
+pub(crate) fn set_dead_ttl(
+    home: &Home,
+    id: &SandboxId,
+    seconds: Option<u64>,
+) -> Result<bool, SetTtlError> {
+    let folder = home.sandbox(id);
+    if !folder.exists() {
+        let sandbox = id.to_string();
+        return Err(RegistryError::NotFound { sandbox }.into());
+    }
+    let Some(_lock) = FolderLock::try_take(&folder).map_err(RegistryError::from)? else {
+        return Ok(false);
+    };
+    let mut record = SandboxRecord::read(&folder).map_err(RegistryError::from)?;
+    admission::permit_ttl(home, &record, seconds)?;
+    record.set_ttl(seconds);
+    record.write(&folder).map_err(RegistryError::from)?;
+    Ok(true)
 }
 
 /// Removes a sandbox's folder and name. The lock shows that nobody else does.

@@ -158,6 +158,10 @@ enum Demand {
         order: control::Snapshot,
         done: oneshot::Sender<Outcome>,
     },
+    SetTtl {
+        seconds: Option<u64>,
+        done: oneshot::Sender<Outcome>,
+    },
 }
 
 /// A sandbox whose agent answers.

@@ -80,6 +80,8 @@ pub(crate) enum Verb {
     Fork(Fork),
     /// Make a sandbox that goes on from a snapshot, and print its identifier.
     Restore(Restore),
+    /// Destroy a sandbox after another time than it was to be.
+    Ttl(Ttl),
     /// End a sandbox in order; its disk and logs are kept.
     Stop(Stop),
     /// Destroy sandboxes with all they have.
@@ -340,6 +342,29 @@ pub(crate) struct Stop {
     /// How long its processes have to end by themselves.
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration::parse_duration)]
     pub(crate) grace: Duration,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Ttl {
+    /// Its name or identifier.
+    pub(crate) sandbox: String,
+    /// From now (30s, 5m, 1h), or `none`.
+    #[arg(value_parser = time_to_live)]
+    pub(crate) ttl: TimeToLive,
+}
+
+/// A time to live, or none.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct TimeToLive(pub(crate) Option<Duration>);
+
+fn time_to_live(text: &str) -> Result<TimeToLive, String> {
+    if text == "none" {
+        return Ok(TimeToLive(None));
+    }
+    let parsed = duration::parse_duration(text);
+    parsed
+        .map(|duration| TimeToLive(Some(duration)))
+        .map_err(|error| error.to_string())
 }
 
 #[derive(Debug, Args)]

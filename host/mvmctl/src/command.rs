@@ -65,6 +65,7 @@ pub(crate) async fn dispatch(arguments: Arguments) -> Result<u8, Failure> {
         Verb::Restore(options) => snapshot::restore(&context, options).await,
         Verb::Template(verb) => template::templates(&context, verb).await,
         Verb::Pool(verb) => template::pools(&context, verb).await,
+        Verb::Ttl(options) => lifecycle::ttl(&context, &options).await,
         Verb::Stop(options) => lifecycle::stop(&context, &options).await,
         Verb::Destroy(options) => lifecycle::destroy(&context, options).await,
         Verb::Key(verb) => trust::keys(&context, verb),

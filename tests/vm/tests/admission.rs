@@ -378,6 +378,30 @@ fn limits_in_time_are_held_against_whoever_starts_a_command() {
 }
 
 #[test]
+fn an_end_can_be_moved_within_what_was_admitted() {
+    let bench = Bench::new();
+    let id = bench.create(&["--memory", "128M", "--ttl", "1h"]);
+    let end = |id: &str| bench.inspect(id)["expires_at_ms"].as_u64();
+    let first = end(&id).unwrap();
+    bench.run(["ttl", &id, "2h"]).exits(0);
+    assert!(end(&id).unwrap() > first + 3_000_000);
+    bench.run(["ttl", &id, "none"]).exits(0);
+    assert_eq!(end(&id), None);
+    bench.run(["cold", &id]).exits(0);
+    bench.run(["ttl", &id, "1h"]).exits(0);
+    assert!(end(&id).is_some());
+    let bounds = json!({ "version": 1, "bounds": { "ttl_seconds": 600 } });
+    set_policy(&bench, &bounds);
+    bench.run(["ttl", &id, "1h"]).refused_with(&["600"]);
+    set_policy(&bench, &json!({ "version": 1 }));
+    bench.run(["resume", &id]).exits(0);
+    set_policy(&bench, &bounds);
+    bench.run(["ttl", &id, "none"]).refused_with(&["600"]);
+    bench.run(["ttl", &id, "1s"]).exits(0);
+    bench.eventually("its time is over", || bench.entries("sandboxes").is_empty());
+}
+
+#[test]
 fn a_dry_run_tells_what_would_happen_and_spends_nothing() {
     let bench = Bench::new();
     let dry = bench.run(["run", "--memory", "128M", "--dry-run", "--", "true"]);

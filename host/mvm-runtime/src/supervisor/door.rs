@@ -20,7 +20,7 @@ use super::{Demand, Outcome, Running, terms::Terms};
 use crate::{
     control::{
         CONTROL_GENERATION, ControlOperation, ControlReply, ControlRequest, RefusalKind,
-        SOCKET_NAME,
+        SOCKET_NAME, SetTtl,
     },
     socket,
 };
@@ -160,6 +160,9 @@ async fn serve(mut client: UnixStream, streams: Streams, demands: mpsc::Sender<D
         }
         Some(ControlOperation::Cool(_)) => {
             demand(client, demands, |done| Demand::Cool { done }).await;
+        }
+        Some(ControlOperation::SetTtl(SetTtl { seconds })) => {
+            demand(client, demands, |done| Demand::SetTtl { seconds, done }).await;
         }
         Some(ControlOperation::Snapshot(order)) => {
             demand(client, demands, |done| Demand::Snapshot { order, done }).await;

@@ -6,6 +6,7 @@ use mvm_contract::{Coded, ErrorCode, LifecycleState, SandboxName, SnapshotId, au
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::{mpsc, oneshot},
+    time::Instant,
 };
 
 use super::{
@@ -109,15 +110,9 @@ impl Running {
         demands: &mut mpsc::Receiver<Demand>,
         door: &Door,
     ) -> End {
-        let ttl = self.record.time_left();
-        let expiry = async {
-            match ttl {
-                Some(ttl) => tokio::time::sleep(ttl).await,
-                None => std::future::pending().await,
-            }
-        };
+        let mut end = end_of(&self.record);
         let replenishing = tokio::time::sleep(REPLENISH_DELAY);
-        tokio::pin!(expiry, replenishing);
+        tokio::pin!(replenishing);
         let mut replenished = false;
         let mut terminate = signal(SignalKind::terminate()).ok();
         let mut detached_meanwhile = false;
@@ -151,7 +146,7 @@ impl Running {
                         return End::Destroy(None);
                     }
                 }
-                () = &mut expiry => return End::Destroy(None),
+                () = until(end) => return End::Destroy(None),
                 () = &mut replenishing, if !replenished => {
                     replenished = true;
                     self.replenish();
@@ -166,6 +161,10 @@ impl Running {
                         return End::Stop(done);
                     }
                     Demand::Destroy { done } => return End::Destroy(Some(done)),
+                    Demand::SetTtl { seconds, done } => {
+                        let _ = done.send(set_ttl(&self.home, &mut self.record, seconds));
+                        end = end_of(&self.record);
+                    }
                     Demand::Pause { done } => match attend!(lease, leased, self.pause(door)) {
                         Ok(outcome) => drop(done.send(outcome)),
                         Err(end) => return end,
@@ -425,6 +424,9 @@ impl Ended {
                     Demand::Cool { done } if self.record.state == LifecycleState::Cold => {
                         let _ = done.send(Ok(()));
                     }
+                    Demand::SetTtl { seconds, done } => {
+                        let _ = done.send(set_ttl(&self.home, &mut self.record, seconds));
+                    }
                     Demand::Pause { done }
                     | Demand::Resume { done }
                     | Demand::Cool { done }
@@ -453,6 +455,27 @@ impl Ended {
                 Err(Box::new((LaunchFailure::of(&error), ended)))
             }
         }
+    }
+}
+
+/// When a sandbox's time to live is over.
+fn end_of(record: &SandboxRecord) -> Option<Instant> {
+    let left = record.time_left()?;
+    Instant::now().checked_add(left)
+}
+
+fn set_ttl(home: &Home, record: &mut SandboxRecord, seconds: Option<u64>) -> Outcome {
+    let permitted = admission::permit_ttl(home, record, seconds);
+    permitted.map_err(|error| LaunchFailure::of(&error))?;
+    record.set_ttl(seconds);
+    let written = record.write(&home.sandbox(&record.id));
+    written.map_err(|error| failed("the time to live could not be recorded", &error))
+}
+
+async fn until(end: Option<Instant>) {
+    match end {
+        Some(end) => tokio::time::sleep_until(end).await,
+        None => std::future::pending().await,
     }
 }
 

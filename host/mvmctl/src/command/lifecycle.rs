@@ -4,7 +4,7 @@ use mvm_contract::SandboxSpec;
 
 use super::{Context, create_sandbox, dry_run, report_sandbox};
 use crate::{
-    arguments::{Create, Destroy, Stop},
+    arguments::{Create, Destroy, Stop, TimeToLive, Ttl},
     failure::Failure,
     output,
 };
@@ -59,6 +59,15 @@ pub(super) async fn stop(context: &Context, options: &Stop) -> Result<u8, Failur
     let sandbox = context.runtime.connect(&options.sandbox)?;
     let ended = sandbox.stop(options.grace).await?;
     report(context, "stopped", sandbox.id().as_str(), Some(ended))?;
+    Ok(0)
+}
+
+pub(super) async fn ttl(context: &Context, options: &Ttl) -> Result<u8, Failure> {
+    let sandbox = context.runtime.connect(&options.sandbox)?;
+    let TimeToLive(ttl) = options.ttl;
+    let seconds = ttl.map(|ttl| ttl.as_secs().max(1));
+    sandbox.set_ttl(seconds).await?;
+    report(context, "set", sandbox.id().as_str(), None)?;
     Ok(0)
 }
 
