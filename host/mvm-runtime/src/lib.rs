@@ -40,6 +40,7 @@ mod socket;
 mod sparse_file;
 mod supervisor;
 mod template;
+mod usage;
 
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -66,7 +67,7 @@ pub use launch::{CreateError, LaunchError, MVM_TEMPLATES};
 pub use lease::{Phase, causes};
 pub use lifecycle::{LifecycleError, RestoreOptions, SnapshotOptions};
 pub use logs::{LogReader, LogSource};
-pub use mvm_image::Progress;
+pub use mvm_image::{Progress, Silent};
 pub use plan::{GuestSoftware, PlanError};
 pub use pool::{DEFAULT_IDLE_SECONDS, MVM_SPARES, PoolError, PoolRecord};
 pub use record::{Ownership, RecordError, SandboxRecord, StartOrigin};
@@ -77,6 +78,7 @@ pub use snapshot::{HostKeyError, ListedSnapshot, SnapshotError, SnapshotRecord};
 pub use sparse_file::SparseFileError;
 pub use supervisor::supervise;
 pub use template::{TemplateError, TemplateOrder, TemplateRecord};
+pub use usage::{HostSummary, Usage};
 
 /// The environment variable that names the program whose `supervise` subcommand is a supervisor.
 pub const SUPERVISOR_VARIABLE: &str = "MVM_SUPERVISOR";

@@ -3,7 +3,7 @@
 mod saved;
 mod trust;
 
-use std::{ffi::OsString, path::PathBuf, time::Duration};
+use std::{ffi::OsString, net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 use mvm_contract::{
@@ -108,6 +108,8 @@ pub(crate) enum Verb {
     /// Receipts: what a run did, signed.
     #[command(subcommand)]
     Receipt(Receipts),
+    /// Offer all of this as an HTTP API.
+    Serve(Serve),
     /// Prepare this host: kernel, initramfs, the default image and its template.
     Setup(Setup),
     /// Tell what this host can do and what it lacks.
@@ -342,6 +344,35 @@ pub(crate) struct Stop {
     /// How long its processes have to end by themselves.
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration::parse_duration)]
     pub(crate) grace: Duration,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    /// Listen on this Unix socket, for this user alone; `api.sock` in the state directory without
+    /// any other place.
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["listen", "private"])]
+    pub(crate) socket: Option<PathBuf>,
+    /// Listen on this address, for whoever has the token.
+    #[arg(
+        long,
+        value_name = "ADDRESS:PORT",
+        requires = "token_file",
+        conflicts_with = "private"
+    )]
+    pub(crate) listen: Option<SocketAddr>,
+    /// The file with the token.
+    #[arg(long, value_name = "FILE", requires = "listen")]
+    pub(crate) token_file: Option<PathBuf>,
+    /// A chain of certificates, PEM.
+    #[arg(long, value_name = "FILE", requires = "key", requires = "listen")]
+    pub(crate) certificate: Option<PathBuf>,
+    /// The key of the first certificate, PEM.
+    #[arg(long, value_name = "FILE", requires = "certificate")]
+    pub(crate) key: Option<PathBuf>,
+    /// Listen for the program that started this one: it is told where on standard output, and this
+    /// ends when standard input does.
+    #[arg(long)]
+    pub(crate) private: bool,
 }
 
 #[derive(Debug, Args)]

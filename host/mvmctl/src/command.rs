@@ -10,6 +10,7 @@ mod lifecycle;
 mod plan;
 mod receipt;
 mod run;
+mod serve;
 mod snapshot;
 mod template;
 mod trust;
@@ -73,6 +74,7 @@ pub(crate) async fn dispatch(arguments: Arguments) -> Result<u8, Failure> {
         Verb::Policy(verb) => trust::policies(&context, verb),
         Verb::Audit(verb) => audit::audits(&context, verb),
         Verb::Receipt(verb) => receipt::receipts(&context, verb),
+        Verb::Serve(options) => serve::serve(context, options).await,
         Verb::Setup(options) => doctor::setup(&context, &options).await,
         Verb::Doctor => doctor::doctor(&context),
     }

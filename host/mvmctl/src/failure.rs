@@ -88,5 +88,7 @@ from_coded!(
     mvm_runtime::setup::SetupError,
     mvm_runtime::keys::KeyStoreError,
     mvm_runtime::AdmissionError,
-    mvm_runtime::AuditError
+    mvm_runtime::AuditError,
+    mvm_api::ServeError,
+    mvm_api::EntranceError
 );

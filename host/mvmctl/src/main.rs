@@ -37,10 +37,12 @@ fn main() -> ExitCode {
         }
     };
     let json = arguments.json;
-    let runtime = match tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-    {
+    let mut builder = match &arguments.command {
+        // One client does not wait for what another one has it read.
+        arguments::Verb::Serve(_) => tokio::runtime::Builder::new_multi_thread(),
+        _ => tokio::runtime::Builder::new_current_thread(),
+    };
+    let runtime = match builder.enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
             output::talk(format_args!("error: failed to start: {error}"));

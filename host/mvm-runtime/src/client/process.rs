@@ -151,6 +151,12 @@ impl Process {
         self.pid
     }
 
+    /// From which bytes of standard output and standard error on they come: what is next.
+    #[must_use]
+    pub fn offsets(&self) -> (u64, u64) {
+        (self.output_offset, self.error_offset)
+    }
+
     /// The run, on everything that tells of it; the same for everybody who follows the process.
     #[must_use]
     pub fn run_id(&self) -> &RunId {

@@ -1,0 +1,104 @@
+//! Plans and receipts.
+
+use axum::{Json, body::Bytes, extract::State};
+use mvm_contract::{
+    Digest,
+    canonical::Document,
+    dsse::{Envelope, MAX_ENVELOPE_BYTES},
+    receipt,
+};
+use mvm_runtime::keys;
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use crate::{extract::JsonBody, problem::Problem, shapes::sandbox::Create, state::Api};
+
+/// A plan that would be admitted.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct PlanShape {
+    digest: String,
+    /// As `schema/plan-v1.json` says.
+    #[schema(value_type = Object)]
+    plan: Value,
+}
+
+/// Tell by which plan a sandbox would be launched, once it is seen that it would be admitted.
+#[utoipa::path(
+    post, path = "/v1/plans/dry-run", request_body = Create,
+    responses(
+        (status = 200, body = PlanShape),
+        (status = "default", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn dry_run(
+    State(api): State<Api>,
+    JsonBody(request): JsonBody<Create>,
+) -> Result<Json<PlanShape>, Problem> {
+    let (spec, profile) = request.spec()?;
+    let runtime = api.runtime.with_profile(profile);
+    // Images are read.
+    let run = move || runtime.dry_run(&spec, &mvm_runtime::Silent);
+    let envelope = tokio::task::spawn_blocking(run).await;
+    let envelope = envelope.map_err(|_| Problem::invalid("the server is ending"))??;
+    let unreadable = |_| Problem::invalid("the plan cannot be read back");
+    let envelope = Envelope::read(&envelope).map_err(unreadable)?;
+    let payload = envelope.unverified_payload();
+    let plan = Document::read(payload, MAX_ENVELOPE_BYTES)
+        .ok()
+        .and_then(|document| document.decode().ok());
+    Ok(Json(PlanShape {
+        digest: Digest::of(payload).to_string(),
+        plan: plan.unwrap_or_default(),
+    }))
+}
+
+/// What a receipt proves.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ReceiptShape {
+    valid: bool,
+    /// Why it proves nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    flaw: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    run_id: Option<String>,
+    /// Identifier of the key that signed it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
+    /// What that key is called here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signer: Option<String>,
+}
+
+/// Check that a key that this host believes signed a receipt.
+#[utoipa::path(
+    post, path = "/v1/receipts/verify",
+    request_body(content = Vec<u8>, content_type = "application/octet-stream"),
+    responses(
+        (status = 200, body = ReceiptShape),
+        (status = "default", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn verify_receipt(
+    State(api): State<Api>,
+    body: Bytes,
+) -> Result<Json<ReceiptShape>, Problem> {
+    let roots = keys::trust_roots(api.runtime.home())?;
+    let shape = match receipt::verify(&body, &roots) {
+        Ok(verified) => ReceiptShape {
+            valid: true,
+            flaw: None,
+            run_id: Some(verified.predicate.run.to_string()),
+            key: Some(verified.key.to_string()),
+            signer: roots.key(verified.key).map(|key| key.name.clone()),
+        },
+        Err(flaw) => ReceiptShape {
+            valid: false,
+            flaw: Some(flaw.as_str()),
+            run_id: None,
+            key: None,
+            signer: None,
+        },
+    };
+    Ok(Json(shape))
+}
