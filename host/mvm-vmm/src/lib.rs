@@ -26,8 +26,8 @@ pub use command_line::{AGENT_PORTS, MACHINE_GENERATION};
 pub use host::{DetectError, Host};
 pub use jail::{JailOptions, JailReport};
 pub use machine::{
-    ControlError, Machine, MachineExit, Port, RestoreError, SaveError, SavedMachine, SavedMemory,
-    Shutdown, StartError,
+    ControlError, EmptyMachine, Machine, MachineExit, Port, RestoreError, SaveError, SavedMachine,
+    SavedMemory, Shutdown, StartError,
 };
 pub use machine_spec::{
     COMMAND_LINE_MAXIMUM, GuestMemory, KernelSpec, MEMORY_MAXIMUM, MEMORY_MINIMUM, MachineSpec,

@@ -21,7 +21,7 @@ use crate::jail::{Cgroup, JailReport, Layer};
 use crate::process::Process;
 use crate::qmp::{Qmp, QmpError, QmpEvent};
 
-pub use restore::{RestoreError, SavedMachine, SavedMemory};
+pub use restore::{EmptyMachine, RestoreError, SavedMachine, SavedMemory};
 pub use save::SaveError;
 pub use start::StartError;
 

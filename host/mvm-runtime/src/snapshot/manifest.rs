@@ -229,6 +229,11 @@ impl Manifest {
         Digest::of(&serde_json::to_vec_pretty(self).unwrap_or_default())
     }
 
+    /// Whether its memory is pages over a template's.
+    pub(crate) fn has_pages(&self) -> bool {
+        matches!(self.memory, SavedMemory::Delta { .. })
+    }
+
     /// The template it needs.
     pub(crate) fn template(&self) -> Option<&str> {
         match (&self.memory, &self.disk_base) {

@@ -1,4 +1,4 @@
-//! Opening a snapshot: everything is checked before anything of it is used.
+//! Opening a snapshot: each part is checked before anything of it is used.
 
 use std::{
     fs::{self, File},
@@ -22,15 +22,20 @@ use crate::{
     template::{self, Template, TemplateError},
 };
 
-/// A snapshot whose every part was checked; its files are at their start.
+/// A snapshot that fits this host, with its disk, which was checked and is at its start.
 #[derive(Debug)]
 pub(crate) struct Opened {
     pub(crate) manifest: Manifest,
     pub(crate) template: Option<Template>,
+    pub(crate) disk: File,
+}
+
+/// What a machine goes on from: checked, and at its start.
+#[derive(Debug)]
+pub(crate) struct MachineParts {
     pub(crate) state: File,
     /// Nothing where the memory is in the state's stream.
     pub(crate) pages: Option<File>,
-    pub(crate) disk: File,
 }
 
 /// Opens the snapshot in a folder for use on this host.
@@ -42,19 +47,25 @@ pub(crate) fn open(home: &Home, folder: &Path, host: &Host) -> Result<Opened, Sn
         Some(key) => Some(open_template(home, key, &manifest, folder)?),
         None => None,
     };
+    let disk = manifest.open(folder, DISK)?;
+    Ok(Opened {
+        manifest,
+        template,
+        disk,
+    })
+}
+
+/// Opens what the machine of a snapshot goes on from. It reads all of it, which takes longest.
+pub(crate) fn open_machine(
+    manifest: &Manifest,
+    folder: &Path,
+) -> Result<MachineParts, SnapshotError> {
     let state = manifest.open(folder, STATE)?;
     let pages = match manifest.memory {
         SavedMemory::Delta { .. } => Some(manifest.open(folder, PAGES)?),
         SavedMemory::Stream { .. } => None,
     };
-    let disk = manifest.open(folder, DISK)?;
-    Ok(Opened {
-        manifest,
-        template,
-        state,
-        pages,
-        disk,
-    })
+    Ok(MachineParts { state, pages })
 }
 
 /// Whether a snapshot is of a machine and an image as this host has them.

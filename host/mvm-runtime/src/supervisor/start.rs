@@ -10,8 +10,8 @@ use std::{
 
 use mvm_contract::{Coded, Digest, ErrorCode, Resources};
 use mvm_vmm::{
-    ChannelError, ControlError, GuestMemory, Host, JailOptions, KernelSpec, Machine, MachineSpec,
-    Port, RestoreError, SavedMachine, SavedMemory, StartError,
+    ChannelError, ControlError, EmptyMachine, GuestMemory, Host, JailOptions, KernelSpec, Machine,
+    MachineSpec, Port, RestoreError, SavedMachine, SavedMemory, StartError,
 };
 
 use tokio::net::UnixStream;
@@ -21,7 +21,7 @@ use crate::{
     disk::DiskError,
     home::Home,
     lease::{KernelFiles, Stopwatch},
-    snapshot::{self, SnapshotError},
+    snapshot::{self, SnapshotError, manifest::Manifest},
     sparse_file::{self, SparseFileError},
     template::{Template, TemplateError},
 };
@@ -38,6 +38,8 @@ const CONSOLE_LOG: &str = "console.log";
 /// Why a guest did not come to run.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum GuestStartError {
+    #[error("the check of the snapshot did not end")]
+    CheckEnded,
     #[error("the snapshot is not the one that was admitted")]
     OtherSnapshot,
     #[error("failed to create the sandbox's disk")]
@@ -185,7 +187,13 @@ impl Place<'_> {
         };
         let key = connection_key(&template.manifest.connection_key)?;
         let known = Acquaintance::Greeted(key);
-        let (machine, guest) = self.go_on(saved, port, known, identity, watch).await?;
+        let (spec, jail) = (self.spec(), self.jail());
+        let log = create_log(&self.folder.join(MACHINE_LOG))?;
+        let private = GuestMemory::Private(&memory);
+        let empty = Machine::start_empty(self.host, &spec, private, &jail, log).await?;
+        watch.lap("start QEMU");
+        let gone_on = self.go_on(empty.load(saved), port, known, identity, watch);
+        let (machine, guest) = gone_on.await?;
         Ok(Started {
             machine,
             guest,
@@ -208,12 +216,9 @@ impl Place<'_> {
         if found != manifest_digest {
             return Err(GuestStartError::OtherSnapshot);
         }
-        watch.lap("check snapshot");
         let snapshot::Opened {
             manifest,
             template,
-            state,
-            pages,
             mut disk,
         } = opened;
         snapshot::restore_disk(
@@ -225,6 +230,9 @@ impl Place<'_> {
         )?;
         watch.lap("restore disk");
         let memory_file = template.as_ref().map(Template::memory);
+        let parts = self.start_while_checking(&manifest, memory_file.as_deref(), folder);
+        let (empty, snapshot::MachineParts { state, pages }) = parts.await?;
+        watch.lap("start QEMU, check snapshot");
         let mut delta = pages.as_ref().map(snapshot::read_pages);
         let memory = match (&memory_file, &mut delta) {
             (Some(file), Some(pages)) => SavedMemory::Delta {
@@ -241,7 +249,8 @@ impl Place<'_> {
         // The port the agent was not spoken to on is quiet.
         let port = manifest.port.other();
         let known = Acquaintance::Known(connection_key(&manifest.connection_key)?);
-        let (machine, guest) = self.go_on(saved, port, known, identity, watch).await?;
+        let gone_on = self.go_on(empty.load(saved), port, known, identity, watch);
+        let (machine, guest) = gone_on.await?;
         Ok(Started {
             machine,
             guest,
@@ -251,22 +260,46 @@ impl Place<'_> {
         })
     }
 
+    /// Starts the QEMU of a snapshot, and meanwhile checks what it is to load. It has seen nothing
+    /// of that when it is refused.
+    async fn start_while_checking(
+        &self,
+        manifest: &Manifest,
+        memory_file: Option<&Path>,
+        folder: &Path,
+    ) -> Result<(EmptyMachine, snapshot::MachineParts), GuestStartError> {
+        let memory = match memory_file {
+            Some(file) if manifest.has_pages() => GuestMemory::Private(file),
+            _ => GuestMemory::Anonymous,
+        };
+        let log = create_log(&self.folder.join(MACHINE_LOG))?;
+        let (spec, jail) = (self.spec(), self.jail());
+        let starting = Machine::start_empty(self.host, &spec, memory, &jail, log);
+        let checking = async {
+            let (manifest, folder) = (manifest.clone(), folder.to_owned());
+            // Begun when QEMU's process has been: that is forked while this one has one thread.
+            let check = move || snapshot::open_machine(&manifest, &folder);
+            tokio::task::spawn_blocking(check).await
+        };
+        let (empty, parts) = tokio::join!(biased; starting, checking);
+        let parts = parts.map_err(|_| GuestStartError::CheckEnded)??;
+        Ok((empty?, parts))
+    }
+
     async fn go_on(
         &self,
-        saved: SavedMachine<'_>,
+        restoring: impl Future<Output = Result<(Machine, Option<UnixStream>), RestoreError>>,
         port: Port,
         known: Acquaintance,
         identity: GuestIdentity,
         watch: &mut Stopwatch,
     ) -> Result<(Machine, Guest), GuestStartError> {
-        let log = create_log(&self.folder.join(MACHINE_LOG))?;
-        let spec = self.spec();
-        let restored = Machine::restore(self.host, &spec, saved, &self.jail(), log).await;
+        let restored = restoring.await;
         let (mut machine, channel) = restored.map_err(|source| GuestStartError::Restore {
             said: last_words(&self.folder.join(MACHINE_LOG)),
             source,
         })?;
-        watch.lap("start QEMU, load state");
+        watch.lap("load state");
         let channel = match channel {
             Some(channel) => channel,
             None => machine.open_channel(port).await?,

@@ -101,8 +101,47 @@ impl Machine {
             SavedMemory::Delta { file, .. } => GuestMemory::Private(file),
             SavedMemory::Stream => GuestMemory::Anonymous,
         };
-        let machine = Machine::start(host, spec, Origin::Saved, memory, jail, log);
-        let mut machine = machine.await.map_err(RestoreError::Start)?;
+        let empty = Machine::start_empty(host, spec, memory, jail, log).await;
+        empty.map_err(RestoreError::Start)?.load(saved).await
+    }
+
+    /// Starts a machine that has no guest yet, for whoever has not checked yet what is to be
+    /// loaded. `memory` is that of the saved machine: private to this one, or anonymous where it
+    /// is in the saved stream.
+    ///
+    /// # Errors
+    /// Nothing is left running after an error.
+    pub async fn start_empty(
+        host: &Host,
+        spec: &MachineSpec,
+        memory: GuestMemory<'_>,
+        jail: &JailOptions,
+        log: File,
+    ) -> Result<EmptyMachine, StartError> {
+        let machine = Machine::start(host, spec, Origin::Saved, memory, jail, log).await?;
+        Ok(EmptyMachine {
+            machine,
+            memory_bytes: spec.memory_bytes(),
+        })
+    }
+}
+
+/// A machine that waits for what it is to go on from. Dropped, nothing is left of it.
+pub struct EmptyMachine {
+    machine: Machine,
+    memory_bytes: u64,
+}
+
+impl EmptyMachine {
+    /// Makes it the saved machine, paused; see [`Machine::restore`].
+    ///
+    /// # Errors
+    /// Nothing is left running after an error.
+    pub async fn load(
+        self,
+        saved: SavedMachine<'_>,
+    ) -> Result<(Machine, Option<UnixStream>), RestoreError> {
+        let mut machine = self.machine;
         if let SavedMemory::Delta {
             file,
             pages: Some(pages),
@@ -110,7 +149,7 @@ impl Machine {
         {
             // Before the devices: they look at memory when they are loaded.
             PrivateMemory::open(machine.pid(), file)
-                .and_then(|memory| memory.load(pages, spec.memory_bytes()))
+                .and_then(|memory| memory.load(pages, self.memory_bytes))
                 .map_err(RestoreError::Pages)?;
         }
         let loaded = tokio::time::timeout(LOAD_LIMIT, async {
@@ -125,7 +164,9 @@ impl Machine {
         let channel = loaded.await.map_err(|_| RestoreError::Slow)??;
         Ok((machine, channel))
     }
+}
 
+impl Machine {
     /// Connects to a port and waits until QEMU has taken the connection.
     async fn connect_before_load(&mut self, port: Port) -> Result<UnixStream, RestoreError> {
         let channel = self
