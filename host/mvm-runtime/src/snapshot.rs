@@ -23,7 +23,7 @@ pub(crate) use archive::{export, import};
 pub(crate) use host_key::HostKey;
 pub use host_key::HostKeyError;
 pub(crate) use open::{MachineParts, Opened, check_fits, open, open_machine, restore_disk, zeros};
-pub(crate) use pages::{compress_pages, read_pages};
+pub(crate) use pages::{Pages, compress_pages, read_pages};
 pub(crate) use registry::{
     find, id_of, is_complete, list, manifest_of, new_id, publish, publish_at, read, remove, stage,
 };

@@ -42,6 +42,7 @@ use tokio::{
     },
     sync::{mpsc, oneshot},
     task::LocalSet,
+    time::Instant,
 };
 
 use crate::{
@@ -172,6 +173,10 @@ struct Running {
     machine: Machine,
     guest: Guest,
     port: Port,
+    /// The connection on the other port, on which snapshots are spoken to, once there was one.
+    waiting: Option<UnixStream>,
+    /// From when on the other port can be connected to.
+    other_port_free: Instant,
     /// What its memory and disk are changes of.
     template: Option<Template>,
     /// What to do about spares.

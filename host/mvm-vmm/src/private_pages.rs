@@ -10,6 +10,7 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, Read, Write};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
 
 use crate::page_delta::{self, PAGE_BYTES, PageCount, PageDeltaError, PageDeltaWriter};
 
@@ -17,6 +18,8 @@ use crate::page_delta::{self, PAGE_BYTES, PageCount, PageDeltaError, PageDeltaWr
 const ENTRIES_AT_ONCE: usize = 8192;
 /// Memory read at once, in pages.
 const PAGES_AT_ONCE: u64 = 256;
+/// Runs of pages that wait for the thread that writes its share of them.
+const RUNS_AHEAD: usize = 4;
 
 const PRESENT: u64 = 1 << 63;
 const SWAPPED: u64 = 1 << 62;
@@ -47,6 +50,9 @@ pub enum PrivatePagesError {
     /// Writing QEMU's memory failed.
     #[error("cannot write QEMU's memory")]
     Write(#[source] io::Error),
+    /// The thread that writes its share of the pages did not end.
+    #[error("a thread that writes QEMU's memory did not end")]
+    Thread,
     /// Writing the delta failed.
     #[error("cannot write the page delta")]
     Save(#[source] io::Error),
@@ -160,24 +166,49 @@ impl PrivateMemory {
         Ok(())
     }
 
-    /// Puts the pages of a delta into the machine's memory.
+    /// Puts the pages of a delta into the machine's memory. Most of it is the kernel's work, page
+    /// by page: a second thread takes its half.
     pub(crate) fn load(
         &self,
         pages: &mut dyn Read,
         memory_bytes: u64,
     ) -> Result<PageCount, PrivatePagesError> {
-        page_delta::read(pages, memory_bytes, |first, run| {
-            let offset = first * PAGE_BYTES as u64;
-            let holds = |mapping: &&Mapping| {
-                mapping.offset <= offset
-                    && offset + run.len() as u64 <= mapping.offset + mapping.bytes
-            };
-            let mapping = self.mappings.iter().find(holds);
-            let mapping = mapping.ok_or(PageDeltaError::Run { page: first })?;
-            self.memory
-                .write_all_at(run, mapping.address + (offset - mapping.offset))
-                .map_err(PrivatePagesError::Write)
+        std::thread::scope(|scope| {
+            let (runs, taken) = mpsc::sync_channel::<(u64, Vec<u8>)>(RUNS_AHEAD);
+            let second = scope.spawn(move || {
+                let mut taken = taken.into_iter();
+                taken.try_for_each(|(address, run)| self.write(address, &run))
+            });
+            let read = page_delta::read(pages, memory_bytes, |first, run| {
+                let address = self
+                    .address_of(first, run)
+                    .map_err(PrivatePagesError::from)?;
+                match runs.try_send((address, run.to_vec())) {
+                    Ok(()) => Ok(()),
+                    // It has enough to do, or has failed, which is told below.
+                    Err(_) => self.write(address, run),
+                }
+            });
+            drop(runs);
+            let written = second.join().unwrap_or(Err(PrivatePagesError::Thread));
+            let count = read?;
+            written.map(|()| count)
         })
+    }
+
+    fn address_of(&self, first: u64, run: &[u8]) -> Result<u64, PageDeltaError> {
+        let offset = first * PAGE_BYTES as u64;
+        let holds = |mapping: &&Mapping| {
+            mapping.offset <= offset && offset + run.len() as u64 <= mapping.offset + mapping.bytes
+        };
+        let mapping = self.mappings.iter().find(holds);
+        let mapping = mapping.ok_or(PageDeltaError::Run { page: first })?;
+        Ok(mapping.address + (offset - mapping.offset))
+    }
+
+    fn write(&self, address: u64, run: &[u8]) -> Result<(), PrivatePagesError> {
+        let written = self.memory.write_all_at(run, address);
+        written.map_err(PrivatePagesError::Write)
     }
 }
 

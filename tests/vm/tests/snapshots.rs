@@ -131,8 +131,8 @@ fn a_snapshot_of_another_host_or_version_is_refused() {
     let snapshot = bench.snapshot(&bench.create(&[]));
     let path = folder(&bench, &snapshot).join("manifest.json");
     let manifest = fs::read_to_string(&path).unwrap();
-    for version in ["0", "1", "4294967295"] {
-        let changed = manifest.replacen("\"version\": 2", &format!("\"version\": {version}"), 1);
+    for version in ["0", "2", "4294967295"] {
+        let changed = manifest.replacen("\"version\": 3", &format!("\"version\": {version}"), 1);
         assert_ne!(changed, manifest);
         fs::write(&path, changed).unwrap();
         authenticate(&bench, &snapshot);

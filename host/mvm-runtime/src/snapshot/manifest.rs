@@ -19,7 +19,7 @@ use super::{SnapshotError, host_key::HostKey};
 use crate::{command::CommandDefaults, durable, machine_facts::MachineFacts, plan::GuestSoftware};
 
 /// The version of snapshots this code writes and reads.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 const MANIFEST: &str = "manifest.json";
 const CODE: &str = "manifest.mac";
 /// Devices and processors; the memory too where it is a stream.

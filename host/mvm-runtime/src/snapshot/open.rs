@@ -11,8 +11,9 @@ use mvm_image::Digest;
 use mvm_vmm::Host;
 
 use super::{
-    DiskFailure, HostKey, SnapshotError,
+    DiskFailure, HostKey, Pages, SnapshotError,
     manifest::{DISK, DiskBase, Manifest, PAGES, STATE, SavedMemory},
+    read_pages,
 };
 use crate::{
     disk,
@@ -31,11 +32,10 @@ pub(crate) struct Opened {
 }
 
 /// What a machine goes on from: checked, and at its start.
-#[derive(Debug)]
 pub(crate) struct MachineParts {
     pub(crate) state: File,
     /// Nothing where the memory is in the state's stream.
-    pub(crate) pages: Option<File>,
+    pub(crate) pages: Option<Pages>,
 }
 
 /// Opens the snapshot in a folder for use on this host.
@@ -62,7 +62,10 @@ pub(crate) fn open_machine(
 ) -> Result<MachineParts, SnapshotError> {
     let state = manifest.open(folder, STATE)?;
     let pages = match manifest.memory {
-        SavedMemory::Delta { .. } => Some(manifest.open(folder, PAGES)?),
+        SavedMemory::Delta { .. } => {
+            let pages = read_pages(manifest.open(folder, PAGES)?);
+            Some(pages.map_err(SnapshotError::file("read", &folder.join(PAGES)))?)
+        }
         SavedMemory::Stream { .. } => None,
     };
     Ok(MachineParts { state, pages })

@@ -12,6 +12,9 @@ use lz4_flex::frame::{FrameDecoder, FrameEncoder};
 
 use super::{SnapshotError, manifest::PAGES};
 
+/// What of a page delta is held in memory before it is wanted, at most.
+const BYTES_AHEAD: u64 = 64 << 20;
+
 /// Compresses the pages in a snapshot's folder; nothing when there are none.
 pub(crate) fn compress_pages(folder: &Path) -> Result<(), SnapshotError> {
     let plain = folder.join(PAGES);
@@ -35,9 +38,15 @@ fn compress(from: &Path, to: &Path) -> io::Result<()> {
     encoder.finish().map(drop).map_err(io::Error::from)
 }
 
-/// Reads the page delta in a file of pages.
-pub(crate) fn read_pages(file: &File) -> impl Read + use<'_> {
-    FrameDecoder::new(BufReader::with_capacity(1 << 20, file))
+/// A page delta that is read.
+pub(crate) type Pages = Box<dyn Read + Send>;
+
+/// Reads the page delta in a file of pages; its beginning now, as long as it is waited for anyway.
+pub(crate) fn read_pages(file: File) -> io::Result<Pages> {
+    let mut pages = FrameDecoder::new(BufReader::with_capacity(1 << 20, file));
+    let mut ahead = Vec::new();
+    pages.by_ref().take(BYTES_AHEAD).read_to_end(&mut ahead)?;
+    Ok(Box::new(io::Cursor::new(ahead).chain(pages)))
 }
 
 #[cfg(test)]
@@ -57,7 +66,8 @@ mod tests {
         compress_pages(folder.path()).unwrap();
         assert!(fs::metadata(&path).unwrap().len() < 100_000);
         let mut back = Vec::new();
-        read_pages(&File::open(&path).unwrap())
+        read_pages(File::open(&path).unwrap())
+            .unwrap()
             .read_to_end(&mut back)
             .unwrap();
         assert!(back == plain);

@@ -14,7 +14,7 @@ use mvm_vmm::{ControlError, SaveError};
 use super::{
     Running,
     guest::{FrozenGuest, GreetError, GuestIdentity},
-    start::DISK_NAME,
+    start::{DISK_NAME, greeted_channel},
 };
 use crate::{
     disk::{self, DiskDeltaError, DiskError},
@@ -32,6 +32,8 @@ use crate::{
 pub(super) enum CaptureError {
     #[error(transparent)]
     Room(#[from] DiskError),
+    #[error("the guest does not answer on its other port")]
+    Waiting(#[source] GreetError),
     #[error("the guest could not be made to stand still")]
     Freeze(#[source] GreetError),
     #[error("the microVM could not be stopped")]
@@ -112,6 +114,7 @@ impl Running {
         let key = HostKey::load(&self.home)?;
         let method = self.memory_method(order.stream);
         fault::point("snapshot.begun");
+        self.await_on_other_port().await?;
         let begun = Instant::now();
         let frozen = self.guest.freeze().await.map_err(CaptureError::Freeze)?;
         fault::point("snapshot.frozen");
@@ -139,7 +142,7 @@ impl Running {
             machine: self.facts.clone(),
             memory,
             disk_base: self.disk_base(),
-            port: self.port,
+            port: self.port.other(),
             connection_key: hex::encode(self.guest.key()),
             pause_microseconds: u64::try_from(pause.as_micros()).unwrap_or(u64::MAX),
             files: Vec::new(),
@@ -152,6 +155,17 @@ impl Running {
         }
         fault::point("snapshot.sealed");
         Ok(sealed?)
+    }
+
+    /// What goes on from a snapshot is spoken to on the other port, where the agent has greeted: once
+    /// in a sandbox's life, since an agent can miss that a host went and came back at once.
+    async fn await_on_other_port(&mut self) -> Result<(), CaptureError> {
+        if self.waiting.is_none() {
+            tokio::time::sleep_until(self.other_port_free).await;
+            let channel = greeted_channel(&mut self.machine, self.port.other()).await;
+            self.waiting = Some(channel.map_err(CaptureError::Waiting)?);
+        }
+        Ok(())
     }
 
     /// How the memory is saved, and why not as pages.

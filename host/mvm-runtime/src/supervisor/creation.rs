@@ -172,6 +172,7 @@ pub(super) async fn create(
         machine,
         guest,
         port,
+        other_port_free,
         template,
     } = started;
     let record = SandboxRecord::running(
@@ -197,6 +198,8 @@ pub(super) async fn create(
         machine,
         guest,
         port,
+        waiting: None,
+        other_port_free,
         template,
         pool,
     };
@@ -316,6 +319,7 @@ pub(super) async fn restore_cold(
         machine,
         guest,
         port,
+        other_port_free,
         template,
     } = attempt!(restored);
     fault::point("wake.restored");
@@ -340,6 +344,8 @@ pub(super) async fn restore_cold(
         machine,
         guest,
         port,
+        waiting: None,
+        other_port_free,
         template,
         pool: None,
     })

@@ -34,6 +34,8 @@ const MIN_SAMPLE_BYTES: usize = 16;
 /// Why the agent did not accept the connection.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum GreetError {
+    #[error("failed to connect to the guest")]
+    Channel(#[from] mvm_vmm::ChannelError),
     #[error(transparent)]
     Greeting(#[from] GreetingError),
     #[error("failed to read the host's random source")]
@@ -64,8 +66,6 @@ pub(super) type ConnectionKey = [u8; 32];
 pub(super) enum Acquaintance {
     /// Nothing: it has just started.
     None,
-    /// This key.
-    Known(ConnectionKey),
     /// This key, and it has greeted on this very channel.
     Greeted(ConnectionKey),
 }
@@ -129,10 +129,6 @@ impl Guest {
                 session::await_greeting(&mut channel).await?;
                 None
             }
-            Acquaintance::Known(key) => {
-                session::await_greeting(&mut channel).await?;
-                Some(key)
-            }
             Acquaintance::Greeted(key) => Some(key),
         };
         watch.lap("first word");
@@ -163,7 +159,7 @@ impl Guest {
             // Its log begins with all that the template's guest had to say, which takes the agent
             // longer than what the first user waits for.
             Acquaintance::Greeted(_) => LOG_DELAY,
-            Acquaintance::None | Acquaintance::Known(_) => Duration::ZERO,
+            Acquaintance::None => Duration::ZERO,
         };
         let wanted = Rc::clone(&guest.log_wanted);
         let begin = async move {

@@ -260,6 +260,7 @@ impl Waiting {
             mut machine,
             mut guest,
             port,
+            other_port_free,
             template,
         } = self.started;
         let request = *order;
@@ -297,6 +298,8 @@ impl Waiting {
             machine,
             guest,
             port,
+            waiting: None,
+            other_port_free,
             template,
             pool,
         };

@@ -14,7 +14,9 @@ use mvm_vmm::{
     MachineSpec, Port, RestoreError, SavedMachine, SavedMemory, StartError,
 };
 
-use tokio::net::UnixStream;
+use mvm_wire::session;
+use tokio::{net::UnixStream, time::Instant};
+use tokio_util::compat::TokioAsyncReadCompatExt as _;
 
 use super::guest::{Acquaintance, ConnectionKey, GreetError, Guest, GuestIdentity};
 use crate::{
@@ -28,6 +30,13 @@ use crate::{
 
 /// From QEMU's start to the agent's answer; many times what a loaded host needs.
 const BOOT_TIMEOUT: Duration = Duration::from_secs(90);
+/// How long a child's agent still finds its parent's connection open.
+const OLD_CONNECTION: Duration = Duration::from_millis(150);
+/// How long the other port of a restored guest is left alone: the end of its parent's connection
+/// has been noticed then.
+const OTHER_PORT_QUIET: Duration = Duration::from_millis(600);
+/// How long a guest that runs may take to greet.
+const GREETING_LIMIT: Duration = Duration::from_secs(10);
 pub(super) const DISK_NAME: &str = "disk.img";
 /// QEMU's own words.
 pub(crate) const MACHINE_LOG: &str = "machine.log";
@@ -122,6 +131,8 @@ pub(super) struct Started {
     pub(super) machine: Machine,
     pub(super) guest: Guest,
     pub(super) port: Port,
+    /// From when on the other port can be connected to.
+    pub(super) other_port_free: Instant,
     /// What its memory and disk are changes of.
     pub(super) template: Option<Template>,
 }
@@ -160,6 +171,7 @@ impl Place<'_> {
             machine,
             guest,
             port: Port::First,
+            other_port_free: Instant::now(),
             template: None,
         })
     }
@@ -183,7 +195,7 @@ impl Place<'_> {
                 file: &memory,
                 pages: None,
             },
-            connected: Some(port),
+            connected: &[port],
         };
         let key = connection_key(&template.manifest.connection_key)?;
         let known = Acquaintance::Greeted(key);
@@ -198,6 +210,7 @@ impl Place<'_> {
             machine,
             guest,
             port,
+            other_port_free: Instant::now(),
             template: Some(template),
         })
     }
@@ -231,10 +244,9 @@ impl Place<'_> {
         watch.lap("restore disk");
         let memory_file = template.as_ref().map(Template::memory);
         let parts = self.start_while_checking(&manifest, memory_file.as_deref(), folder);
-        let (empty, snapshot::MachineParts { state, pages }) = parts.await?;
+        let (empty, snapshot::MachineParts { state, mut pages }) = parts.await?;
         watch.lap("start QEMU, check snapshot");
-        let mut delta = pages.as_ref().map(snapshot::read_pages);
-        let memory = match (&memory_file, &mut delta) {
+        let memory = match (&memory_file, &mut pages) {
             (Some(file), Some(pages)) => SavedMemory::Delta {
                 file,
                 pages: Some(pages),
@@ -244,17 +256,19 @@ impl Place<'_> {
         let saved = SavedMachine {
             state: &state,
             memory,
-            connected: None,
+            // The connection its parent was spoken to over ends when the new one stands: its end
+            // gives the agent work that nobody should wait for.
+            connected: &[manifest.port, manifest.port.other()],
         };
-        // The port the agent was not spoken to on is quiet.
-        let port = manifest.port.other();
-        let known = Acquaintance::Known(connection_key(&manifest.connection_key)?);
+        let port = manifest.port;
+        let known = Acquaintance::Greeted(connection_key(&manifest.connection_key)?);
         let gone_on = self.go_on(empty.load(saved), port, known, identity, watch);
         let (machine, guest) = gone_on.await?;
         Ok(Started {
             machine,
             guest,
             port,
+            other_port_free: Instant::now() + OTHER_PORT_QUIET,
             // Only what was saved over a template's memory is saved so again.
             template: template.filter(|_| pages.is_some()),
         })
@@ -288,25 +302,31 @@ impl Place<'_> {
 
     async fn go_on(
         &self,
-        restoring: impl Future<Output = Result<(Machine, Option<UnixStream>), RestoreError>>,
+        restoring: impl Future<Output = Result<(Machine, Vec<UnixStream>), RestoreError>>,
         port: Port,
         known: Acquaintance,
         identity: GuestIdentity,
         watch: &mut Stopwatch,
     ) -> Result<(Machine, Guest), GuestStartError> {
         let restored = restoring.await;
-        let (mut machine, channel) = restored.map_err(|source| GuestStartError::Restore {
+        let (mut machine, channels) = restored.map_err(|source| GuestStartError::Restore {
             said: last_words(&self.folder.join(MACHINE_LOG)),
             source,
         })?;
         watch.lap("load state");
-        let channel = match channel {
+        let mut channels = channels.into_iter();
+        let channel = match channels.next() {
             Some(channel) => channel,
             None => machine.open_channel(port).await?,
         };
         machine.resume().await?;
         let guest = self.greet(&mut machine, channel, known, identity, watch);
         let guest = guest.await?;
+        let old: Vec<UnixStream> = channels.collect();
+        tokio::task::spawn_local(async move {
+            tokio::time::sleep(OLD_CONNECTION).await;
+            drop(old);
+        });
         Ok((machine, guest))
     }
 
@@ -346,6 +366,20 @@ impl Place<'_> {
             ..JailOptions::default()
         }
     }
+}
+
+/// A channel on which the agent has greeted and waits for its host's first words.
+pub(super) async fn greeted_channel(
+    machine: &mut Machine,
+    port: Port,
+) -> Result<UnixStream, GreetError> {
+    let greeted = async {
+        let mut channel = machine.open_channel(port).await?.compat();
+        session::await_greeting(&mut channel).await?;
+        Ok(channel.into_inner())
+    };
+    let limited = tokio::time::timeout(GREETING_LIMIT, greeted).await;
+    limited.map_err(|_| GreetError::HungUp)?
 }
 
 fn connection_key(text: &str) -> Result<ConnectionKey, GuestStartError> {

@@ -8,13 +8,11 @@ use std::{
 };
 
 use mvm_contract::{Coded, ErrorCode};
-use mvm_vmm::{ChannelError, ControlError, DetectError, GuestMemory, Host, SaveError};
-use mvm_wire::session;
-use tokio_util::compat::TokioAsyncReadCompatExt as _;
+use mvm_vmm::{ControlError, DetectError, GuestMemory, Host, SaveError};
 
 use super::{
     guest::{GreetError, GuestIdentity},
-    start::{DISK_NAME, GUEST_LOG, GuestStartError, MACHINE_LOG, Place, Started},
+    start::{DISK_NAME, GUEST_LOG, GuestStartError, MACHINE_LOG, Place, Started, greeted_channel},
     warm_up::warm_up,
 };
 use crate::{
@@ -43,8 +41,6 @@ pub(super) enum MakeTemplateError {
     Start(#[from] GuestStartError),
     #[error("the guest could not be made to stand still")]
     Freeze(#[from] GreetError),
-    #[error("failed to connect to the guest")]
-    Channel(#[from] ChannelError),
     #[error("the microVM could not be stopped")]
     Pause(#[from] ControlError),
     #[error("the microVM could not be saved")]
@@ -114,10 +110,7 @@ pub(super) async fn make(
     warm_up(&guest).await;
     // A fork goes on with this connection: its agent has greeted, and waits.
     let waiting = port.other();
-    let mut channel = machine.open_channel(waiting).await?.compat();
-    session::await_greeting(&mut channel)
-        .await
-        .map_err(GreetError::Greeting)?;
+    let _channel = greeted_channel(&mut machine, waiting).await?;
     // Synced, and going on: in a template no process of a user waits for an identity.
     let frozen = guest.freeze().await?;
     guest.introduce(false, GuestIdentity::default()).await?;

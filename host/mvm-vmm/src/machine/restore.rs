@@ -28,9 +28,9 @@ pub struct SavedMachine<'a> {
     pub state: &'a File,
     /// Where its memory is.
     pub memory: SavedMemory<'a>,
-    /// A port to which the host was connected when the machine was saved, and is to be again: the
+    /// The ports to which the host was connected when the machine was saved, and is to be again: the
     /// guest then notices nothing of its having been saved.
-    pub connected: Option<Port>,
+    pub connected: &'a [Port],
 }
 
 /// The memory of a saved machine.
@@ -84,7 +84,7 @@ impl RestoreError {
 
 impl Machine {
     /// Makes a machine that goes on where a saved one stopped, paused until
-    /// [`resume`](Machine::resume), and the channel of the port that is
+    /// [`resume`](Machine::resume), and the channels of the ports that are
     /// [connected](SavedMachine::connected). `spec` must say what the saved machine
     /// was. The rest is as for [`boot`](Machine::boot).
     ///
@@ -96,7 +96,7 @@ impl Machine {
         saved: SavedMachine<'_>,
         jail: &JailOptions,
         log: File,
-    ) -> Result<(Machine, Option<UnixStream>), RestoreError> {
+    ) -> Result<(Machine, Vec<UnixStream>), RestoreError> {
         let memory = match &saved.memory {
             SavedMemory::Delta { file, .. } => GuestMemory::Private(file),
             SavedMemory::Stream => GuestMemory::Anonymous,
@@ -140,7 +140,7 @@ impl EmptyMachine {
     pub async fn load(
         self,
         saved: SavedMachine<'_>,
-    ) -> Result<(Machine, Option<UnixStream>), RestoreError> {
+    ) -> Result<(Machine, Vec<UnixStream>), RestoreError> {
         let mut machine = self.machine;
         if let SavedMemory::Delta {
             file,
@@ -154,15 +154,15 @@ impl EmptyMachine {
         }
         let loaded = tokio::time::timeout(LOAD_LIMIT, async {
             // Before the state says so, or the guest would be told of a change.
-            let channel = match saved.connected {
-                Some(port) => Some(machine.connect_before_load(port).await?),
-                None => None,
-            };
+            let mut channels = Vec::new();
+            for port in saved.connected {
+                channels.push(machine.connect_before_load(*port).await?);
+            }
             machine.load(saved.state).await?;
-            Ok(channel)
+            Ok(channels)
         });
-        let channel = loaded.await.map_err(|_| RestoreError::Slow)??;
-        Ok((machine, channel))
+        let channels = loaded.await.map_err(|_| RestoreError::Slow)??;
+        Ok((machine, channels))
     }
 }
 

@@ -70,7 +70,7 @@ impl Bench {
         let saved = SavedMachine {
             state: &template.state,
             memory,
-            connected: None,
+            connected: &[],
         };
         match self.restore(disk, saved).await {
             Ok(machine) => machine,
@@ -226,7 +226,7 @@ async fn a_running_fork_is_saved_as_its_own_pages_and_goes_on() {
                 SavedMachine {
                     state: &state,
                     memory,
-                    connected: None,
+                    connected: &[],
                 },
             )
             .await
@@ -259,7 +259,7 @@ async fn any_machine_is_saved_as_a_stream() {
     let saved = SavedMachine {
         state: &state,
         memory: SavedMemory::Stream,
-        connected: None,
+        connected: &[],
     };
     let mut child = bench.restore("child", saved).await.unwrap();
     assert_eq!(count_of(&child), count);
@@ -284,7 +284,7 @@ async fn what_is_no_saved_machine_is_refused_and_leaves_nothing() {
             SavedMachine {
                 state: &state,
                 memory,
-                connected: None,
+                connected: &[],
             },
         )
         .await
@@ -303,7 +303,7 @@ async fn what_is_no_saved_machine_is_refused_and_leaves_nothing() {
             SavedMachine {
                 state: &template.state,
                 memory,
-                connected: None,
+                connected: &[],
             },
         )
         .await
@@ -322,7 +322,7 @@ async fn what_is_no_saved_machine_is_refused_and_leaves_nothing() {
             SavedMachine {
                 state: &template.state,
                 memory,
-                connected: None,
+                connected: &[],
             },
         )
         .await
