@@ -32,7 +32,7 @@ export class ByteStream {
   /** Reads from now on do not keep the event loop alive. */
   inBackground(): void {
     this.#background = true;
-    this.#response.socket.unref();
+    this.#keepAlive(false);
   }
 
   /**
@@ -44,7 +44,6 @@ export class ByteStream {
   async next(silenceMs?: number): Promise<Uint8Array | undefined> {
     if (this.#ended) return undefined;
     if (this.#closed) throw this.#interruption.reason ?? new TransportError("the stream was closed");
-    const { socket } = this.#response;
     const timer =
       silenceMs === undefined
         ? undefined
@@ -53,12 +52,14 @@ export class ByteStream {
               new TransportError(`the server was silent for ${silenceMs} ms`, { retryable: true }),
             );
           }, silenceMs);
-    if (!this.#background) socket.ref();
+    if (!this.#background) this.#keepAlive(true);
     try {
       const next = await this.#chunks.next();
       if (next.done !== true) return next.value;
       this.#ended = true;
       this.#interruption.release();
+      // Refused before all of it was sent: the connection cannot be used again.
+      if (!this.#request.writableEnded) this.#request.destroy();
       return undefined;
     } catch (cause) {
       this.close();
@@ -72,8 +73,7 @@ export class ByteStream {
       );
     } finally {
       clearTimeout(timer);
-      // A socket whose answer was read goes back to the agent, which looks after it.
-      if (!this.#ended) socket.unref();
+      this.#keepAlive(false);
     }
   }
 
@@ -91,6 +91,13 @@ export class ByteStream {
     } finally {
       this.close();
     }
+  }
+
+  /** A socket whose answer has come is no longer this stream's: it may serve another request already. */
+  #keepAlive(wanted: boolean): void {
+    if (this.#response.complete) return;
+    if (wanted) this.#response.socket.ref();
+    else this.#response.socket.unref();
   }
 
   /** Reads what is left of an answer whose end is known, so that its connection can be used again. */

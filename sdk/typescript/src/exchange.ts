@@ -1,5 +1,6 @@
 import * as http from "node:http";
 import * as https from "node:https";
+import type { Duplex } from "node:stream";
 
 import { ByteStream } from "./byte-stream.js";
 import { abortReason, Interruption, type CallOptions } from "./call-options.js";
@@ -83,6 +84,7 @@ function attempt(address: Address, agent: http.Agent, what: Exchange): Promise<R
       request.destroy(reason);
     });
     let answered = false;
+    request.once("socket", outliveErrors);
     request.on("response", (response) => {
       answered = true;
       interruption.stopTimer();
@@ -104,20 +106,38 @@ function attempt(address: Address, agent: http.Agent, what: Exchange): Promise<R
     if (body === undefined || body instanceof Uint8Array) {
       request.end(body);
     } else {
-      send(request, body).catch((error: unknown) => {
+      send(request, body, () => answered).catch((error: unknown) => {
         if (!answered) interruption.end(error instanceof Error ? error : new Error(String(error)));
       });
     }
   });
 }
 
-/** Sends a body piece by piece, as fast as the server takes it, until it has answered. */
-async function send(request: http.ClientRequest, body: AsyncIterable<Uint8Array>): Promise<void> {
+const outliving = new WeakSet<Duplex>();
+
+/**
+ * A server may refuse a body before it has read it, and close. What is still being written fails then,
+ * after the answer was read and the request is done with its socket; nobody else would listen.
+ */
+function outliveErrors(socket: Duplex): void {
+  if (outliving.has(socket)) return;
+  outliving.add(socket);
+  socket.on("error", () => {
+    // Told by the request, while there is one.
+  });
+}
+
+/** Sends a body piece by piece, as fast as the server takes it, unless it has answered before the end. */
+async function send(
+  request: http.ClientRequest,
+  body: AsyncIterable<Uint8Array>,
+  isAnswered: () => boolean,
+): Promise<void> {
   for await (const chunk of body) {
-    if (request.destroyed || request.writableEnded) return;
+    if (request.destroyed || isAnswered()) return;
     if (chunk.length > 0 && !request.write(chunk)) await writable(request);
   }
-  request.end();
+  if (!request.destroyed) request.end();
 }
 
 function writable(request: http.ClientRequest): Promise<void> {
