@@ -1,6 +1,7 @@
 import type { ClientRequest, IncomingMessage } from "node:http";
 import { clearTimeout, setTimeout } from "node:timers";
 
+import { joined } from "./bytes.js";
 import type { Interruption } from "./call-options.js";
 import { TransportError } from "./errors.js";
 
@@ -81,7 +82,7 @@ export class ByteStream {
   async all(): Promise<Uint8Array> {
     const chunks: Uint8Array[] = [];
     for (let chunk = await this.next(); chunk !== undefined; chunk = await this.next()) chunks.push(chunk);
-    return Buffer.concat(chunks);
+    return joined(chunks);
   }
 
   /** Its chunks; leaving the loop closes it. */

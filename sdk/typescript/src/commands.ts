@@ -87,7 +87,7 @@ export class Commands {
       signal: options.signal,
       requestTimeoutMs: options.requestTimeoutMs,
     });
-    return this.#opened(new ProcessStream(bytes), options.outputLimitBytes);
+    return this.#opened(new ProcessStream(bytes), options, options.stdin === true || hasTerminal(options) ? "open" : "closed");
   }
 
   /**
@@ -101,7 +101,7 @@ export class Commands {
       signal: options.signal,
       requestTimeoutMs: options.requestTimeoutMs,
     });
-    return this.#opened(new ProcessStream(bytes), options.outputLimitBytes);
+    return this.#opened(new ProcessStream(bytes), options, "unknown");
   }
 
   /** The processes that were started by commands, also those that have ended and are remembered. */
@@ -117,13 +117,22 @@ export class Commands {
     }));
   }
 
-  async #opened(stream: ProcessStream, limitBytes: number | null | undefined): Promise<Process> {
+  async #opened(
+    stream: ProcessStream,
+    options: { readonly outputLimitBytes?: number | null | undefined },
+    stdin: "open" | "closed" | "unknown",
+  ): Promise<Process> {
     try {
       const started = await stream.started();
-      return new Process(this.#server, this.#path, stream, started, limitBytes ?? OUTPUT_LIMIT_BYTES);
+      const limitBytes = options.outputLimitBytes ?? OUTPUT_LIMIT_BYTES;
+      return new Process(this.#server, this.#path, stream, started, { limitBytes, stdin });
     } catch (error) {
       stream.close();
       throw error;
     }
   }
+}
+
+function hasTerminal(options: StartOptions): boolean {
+  return options.terminal !== null && options.terminal !== undefined;
 }

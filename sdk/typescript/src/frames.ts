@@ -1,3 +1,4 @@
+import { joined } from "./bytes.js";
 import { TransportError } from "./errors.js";
 
 /** One frame of a process's stream: a kind and its bytes. */
@@ -53,7 +54,7 @@ export class FrameParser {
   #peek(count: number): Uint8Array {
     const first = this.#chunks[0];
     if (first !== undefined && first.length >= count) return first.subarray(0, count);
-    const whole = this.#joined();
+    const whole = joined(this.#chunks);
     this.#chunks = [whole];
     return whole.subarray(0, count);
   }
@@ -67,15 +68,5 @@ export class FrameParser {
     else this.#chunks[0] = first.subarray(count);
     this.#length -= count;
     return taken;
-  }
-
-  #joined(): Uint8Array {
-    const whole = new Uint8Array(this.#length);
-    let at = 0;
-    for (const chunk of this.#chunks) {
-      whole.set(chunk, at);
-      at += chunk.length;
-    }
-    return whole;
   }
 }

@@ -1,6 +1,6 @@
 import { abortReason, type CallOptions } from "./call-options.js";
 import { asyncDispose } from "./dispose.js";
-import { CommandFailed, TransportError } from "./errors.js";
+import { CommandFailed, InvalidArgument, TransportError } from "./errors.js";
 import type { ProcessEvent, ProcessStream, Started } from "./process-stream.js";
 import { Collected, CommandResult, outcomeOf } from "./result.js";
 import type { Server } from "./server.js";
@@ -46,14 +46,23 @@ export class Process implements AsyncIterable<ProcessEvent> {
   #loopEnded: (() => void)[] = [];
   #result: CommandResult | undefined;
   #failure: Error | undefined;
+  /** Of a process that was attached to it is not known; the server says. */
+  #stdin: "open" | "closed" | "unknown";
 
   /** @internal */
-  constructor(server: Server, path: string, stream: ProcessStream, started: Started, limitBytes: number) {
+  constructor(
+    server: Server,
+    path: string,
+    stream: ProcessStream,
+    started: Started,
+    own: { limitBytes: number; stdin: "open" | "closed" | "unknown" },
+  ) {
     this.#server = server;
     this.#path = path;
     this.#stream = stream;
-    this.#stdout = new Collected(limitBytes);
-    this.#stderr = new Collected(limitBytes);
+    this.#stdout = new Collected(own.limitBytes);
+    this.#stderr = new Collected(own.limitBytes);
+    this.#stdin = own.stdin;
     this.id = started.id;
     this.pid = started.pid;
     this.runId = started.runId;
@@ -145,19 +154,28 @@ export class Process implements AsyncIterable<ProcessEvent> {
     await this.#server.tell("POST", `${this.#path}/${this.id}/signal`, { ...call, json });
   }
 
-  /** Writes to its standard input, which must have been left open with `stdin: true`. */
+  /**
+   * Writes to its standard input.
+   *
+   * @throws InvalidArgument where that is closed, or was not left open with `stdin: true`
+   */
   async sendStdin(data: Bytes, options: CallOptions = {}): Promise<void> {
+    if (this.#stdin === "closed") {
+      throw new InvalidArgument(`the standard input of process ${this.id} is not open`, {
+        hint: "start it with `stdin: true`, and send before `closeStdin`",
+      });
+    }
     await this.#server.tell("POST", `${this.#path}/${this.id}/stdin`, { ...options, body: bytesOf(data) });
   }
 
-  /** Ends its standard input. */
+  /** Ends its standard input; where that is not open, nothing happens. */
   async closeStdin(options: CallOptions = {}): Promise<void> {
-    const body = new Uint8Array(0);
-    await this.#server.tell("POST", `${this.#path}/${this.id}/stdin`, { ...options, query: { close: true }, body });
+    if (this.#stdin !== "closed") await this.sendAllStdin("", options);
   }
 
   /** @internal writes all of its standard input and ends it */
   async sendAllStdin(data: Bytes, options: CallOptions): Promise<void> {
+    this.#stdin = "closed";
     const body = bytesOf(data);
     await this.#server.tell("POST", `${this.#path}/${this.id}/stdin`, { ...options, query: { close: true }, body });
   }

@@ -1,4 +1,5 @@
 import type { Answer } from "./answer.js";
+import { joined } from "./bytes.js";
 import { textOf } from "./text.js";
 
 /** What has become of a command, beside its output. */
@@ -75,7 +76,7 @@ export function outcomeOf(answer: Answer): Outcome {
     peakMemoryBytes: answer.numberOrNone("peak_memory_bytes"),
     runId: answer.textOrNone("run_id"),
     auditId: answer.textOrNone("audit_id"),
-    receipt: receipt === undefined ? undefined : Uint8Array.from(Buffer.from(receipt, "base64")),
+    receipt: receipt === undefined ? undefined : new Uint8Array(Buffer.from(receipt, "base64")),
   };
 }
 
@@ -109,6 +110,6 @@ export class Collected {
   }
 
   bytes(): Uint8Array {
-    return Uint8Array.from(Buffer.concat(this.#chunks));
+    return joined(this.#chunks);
   }
 }

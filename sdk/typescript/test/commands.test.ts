@@ -151,6 +151,17 @@ describe("commands", { timeout: 300_000 }, () => {
     assert.deepEqual(lines, ["€ x", "y"]);
   });
 
+  it("refuse input where their standard input is not open, and go on", async () => {
+    const process = await sandbox.commands.start(["cat"], { stdin: true });
+    await process.closeStdin();
+    await process.closeStdin();
+    await assert.rejects(process.sendStdin("x"), InvalidArgument);
+    assert.equal((await process.wait()).exitCode, 0);
+    const without = await sandbox.commands.start("cat; echo end");
+    await assert.rejects(without.sendStdin("x"), InvalidArgument);
+    assert.equal((await without.wait()).stdoutText, "end\n");
+  });
+
   it("die by signals, with what they have started", async () => {
     const process = await sandbox.commands.start("sleep 60 & sleep 60");
     await process.kill();

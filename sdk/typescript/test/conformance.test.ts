@@ -282,7 +282,11 @@ describe("conformance", { timeout: 900_000 }, () => {
       const run = new Run();
       let passed = false;
       try {
-        for (const step of scenario.steps) await run.step(step);
+        for (const [at, step] of scenario.steps.entries()) {
+          await run.step(step).catch((cause: unknown) => {
+            throw new Error(`step ${at}, ${JSON.stringify(step)}: ${String(cause)}`, { cause });
+          });
+        }
         passed = true;
       } finally {
         await run.end();
