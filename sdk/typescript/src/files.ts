@@ -19,9 +19,9 @@ export interface ReadOptions extends CallOptions {
 
 /** How a file is written. */
 export interface WriteOptions extends CallOptions {
-  /** Its permission bits, such as `0o755`; of a file that is there, they stay by default. */
+  /** Its permission bits, such as `0o755`; by default those that it has, and 0644 for a new one. */
   readonly mode?: number | undefined;
-  /** Whether directories that are missing are made. */
+  /** Whether directories that are missing are made, the default. */
   readonly makeParents?: boolean | undefined;
 }
 
@@ -66,7 +66,7 @@ export class Files {
     const { mode, makeParents, ...call } = options;
     const answer = await this.#server.ask("PUT", this.#path, {
       ...call,
-      query: { path, mode: mode?.toString(8), make_parents: makeParents },
+      query: { path, mode: mode?.toString(8), make_parents: makeParents ?? true },
       body: typeof content === "string" || content instanceof Uint8Array ? bytesOf(content) : pieces(content),
     });
     return answer.number("bytes");

@@ -85,7 +85,7 @@ describe("files", { timeout: 300_000 }, () => {
 
   it("are looked at, made, renamed and removed", async () => {
     const { files } = sandbox;
-    await files.write(`${here}/a/b/c`, "12345", { mode: 0o751, makeParents: true });
+    await files.write(`${here}/a/b/c`, "12345", { mode: 0o751 });
     const entry = await files.stat(`${here}/a/b/c`);
     assert.deepEqual([entry.name, entry.kind, entry.size, entry.mode, entry.userId], ["c", "file", 5, 0o751, 0]);
     assert.ok(Math.abs(entry.modifiedAtMs - Date.now()) < 60_000, `${entry.modifiedAtMs}`);
@@ -112,6 +112,7 @@ describe("files", { timeout: 300_000 }, () => {
     await assert.rejects(files.list("/no/such"), NotFound);
     await assert.rejects(files.remove("/no/such"), NotFound);
     await assert.rejects(files.rename("/no/such", "/tmp/x"), NotFound);
+    await assert.rejects(files.write("/no/such", "x", { makeParents: false }), NotFound);
     await assert.rejects(files.read("/etc"), InvalidArgument);
     await assert.rejects(files.read("relative"), InvalidArgument);
     await assert.rejects(files.upload("/no/such/local", here), NotFound);
@@ -164,7 +165,7 @@ describe("files", { timeout: 300_000 }, () => {
     await files.write(`${here}/old`, "1");
     await files.write(`${here}/gone`, "1");
     const changes = await files.watch(here, { intervalMs: 50, recursive: true });
-    await files.write(`${here}/sub/new`, "1", { makeParents: true });
+    await files.write(`${here}/sub/new`, "1");
     await files.write(`${here}/old`, "22");
     await files.remove(`${here}/gone`);
     const seen = new Map<string, FileChange["kind"]>();
