@@ -7,8 +7,6 @@ export default tseslint.config(
     languageOptions: { parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname } },
     rules: {
       "@typescript-eslint/restrict-template-expressions": ["error", { allowNumber: true }],
-      // `null` and `undefined` both mean "none" in every option.
-      "@typescript-eslint/no-unnecessary-condition": "error",
     },
   },
   {

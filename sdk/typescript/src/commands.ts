@@ -77,7 +77,8 @@ export class Commands {
   }
 
   /**
-   * Starts a command. The signal of the options ends it for as long as the handle is open.
+   * Starts a command. The signal of the options closes the handle, which ends the command unless it is
+   * detached.
    *
    * @throws NotFound where there is no such program; InvalidArgument where it cannot be executed
    */
