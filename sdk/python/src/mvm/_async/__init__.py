@@ -1,0 +1,1 @@
+"""The asynchronous surface; the synchronous one is generated from it."""
