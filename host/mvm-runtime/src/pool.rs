@@ -33,8 +33,9 @@ pub(crate) use claim::{Claimed, claim, retire};
 pub use settings::{DEFAULT_IDLE_SECONDS, MVM_SPARES, PoolError};
 pub(crate) use settings::{PoolFile, PoolName, PoolSettings, all, load, store};
 
-/// The name of a spare's socket in its folder.
-pub(crate) const CLAIM_SOCKET: &str = "claim.sock";
+/// The name of a spare's socket in its folder. Its number changes with whatever a supervisor writes or
+/// says: a spare of another version of this program is not claimed.
+pub(crate) const CLAIM_SOCKET: &str = "claim-3.sock";
 /// What must stay free of the host's memory beside a new spare's, MiB.
 const MEMORY_RESERVE_MIB: u64 = 512;
 /// The part of the host's memory that all spares together may have, as a divisor.

@@ -134,9 +134,10 @@ def from_problem(problem: dict[str, Any]) -> Error:
     """The error that a server's problem document (RFC 9457) is."""
     kinds = {kind.code: kind for kind in _KINDS}
     kind = kinds.get(str(problem.get("code")), TransportError)
+    causes: list[Any] = problem.get("causes") or []
     return kind(
         str(problem.get("detail") or problem.get("title") or "the request failed"),
         hint=problem.get("hint"),
-        causes=[str(cause) for cause in problem.get("causes") or []],
+        causes=[str(cause) for cause in causes],
         retryable=bool(problem.get("retryable")),
     )

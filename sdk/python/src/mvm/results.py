@@ -114,7 +114,8 @@ class Entry:
     @classmethod
     def of(cls, entry: dict[str, Any]) -> Entry:
         """The entry that a server tells of."""
-        return cls(**{**entry, "mode": int(entry["mode"], 8)})
+        fields: dict[str, Any] = {**entry, "mode": int(entry["mode"], 8)}
+        return cls(**fields)
 
 
 @dataclass(frozen=True)
@@ -157,7 +158,8 @@ class SandboxInfo:
     @classmethod
     def of(cls, info: dict[str, Any]) -> SandboxInfo:
         """The record that a server tells of."""
-        return cls(**{**info, "resources": Resources(**info["resources"])})
+        fields: dict[str, Any] = {**info, "resources": Resources(**info["resources"])}
+        return cls(**fields)
 
 
 @dataclass(frozen=True)
@@ -203,7 +205,7 @@ class Plan:
 
 
 class TextView:
-    """Text of bytes that come in parts: a character is never split, what is no UTF-8 is replaced."""
+    """Text of bytes that come in parts: no character is split; what is no UTF-8 is replaced."""
 
     def __init__(self) -> None:
         """A view of nothing yet."""

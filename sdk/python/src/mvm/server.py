@@ -1,4 +1,4 @@
-"""Where the server is: an address that the environment names, or a private child of this process."""
+"""Where the server is: what the environment names, or a private child of this process."""
 
 from __future__ import annotations
 

@@ -40,12 +40,12 @@ class AsyncClient:
         """Closes every connection: leases end."""
         await self._http.aclose()
 
-    async def json(self, method: str, path: str, body: Any = None, **query: Any) -> Any:
+    async def json(self, method: str, path: str, body: Any = None, /, **query: Any) -> Any:
         """The JSON that a request is answered with."""
         response = await self.send(method, path, body=body, query=query)
         return json.loads(response.content) if response.content else None
 
-    async def content(self, method: str, path: str, content: Any = None, **query: Any) -> bytes:
+    async def content(self, method: str, path: str, content: Any = None, /, **query: Any) -> bytes:
         """The bytes that a request is answered with."""
         response = await self.send(method, path, content=content, query=query)
         return response.content

@@ -12,6 +12,7 @@ from .client import AsyncClient, part
 from .process import AsyncProcess
 
 OnOutput = Callable[[bytes], None]
+Processes = list[ProcessInfo]
 
 
 def _command(
@@ -20,6 +21,7 @@ def _command(
     working_directory: str | None,
     user: str | None,
     timeout: float | None,
+    grace: float | None,
 ) -> dict[str, Any]:
     shape: dict[str, Any] = {"shell": command} if isinstance(command, str) else {"argv": [*command]}
     if environment:
@@ -31,6 +33,8 @@ def _command(
     if timeout is not None:
         # 0 would be none.
         shape["timeout_ms"] = max(1, round(timeout * 1000))
+    if grace is not None:
+        shape["grace_ms"] = round(grace * 1000)
     return shape
 
 
@@ -50,6 +54,7 @@ class AsyncCommands:
         *,
         check: bool = False,
         timeout: float | None = None,
+        grace: float | None = None,
         environment: Mapping[str, str] | None = None,
         working_directory: str | None = None,
         user: str | None = None,
@@ -60,11 +65,12 @@ class AsyncCommands:
     ) -> CommandResult:
         """Runs a command to its end.
 
-        After `timeout` seconds it is ended with all it started; without it there is no end.
+        After `timeout` seconds it is ended with all it started: asked to, and killed `grace`
+        seconds later (2). Without it there is no end.
         Standard input holds `stdin`, and is empty without it. With callbacks, output is given to
         them as it comes, too. With `check`, another exit code than 0 is an error.
         """
-        shape = _command(command, environment, working_directory, user, timeout)
+        shape = _command(command, environment, working_directory, user, timeout, grace)
         shape["receipt"] = receipt
         data = stdin.encode() if isinstance(stdin, str) else stdin
         if on_stdout is None and on_stderr is None:
@@ -107,6 +113,7 @@ class AsyncCommands:
         command: str | Sequence[str],
         *,
         timeout: float | None = None,
+        grace: float | None = None,
         environment: Mapping[str, str] | None = None,
         working_directory: str | None = None,
         user: str | None = None,
@@ -120,7 +127,7 @@ class AsyncCommands:
         With `stdin`, standard input stays open for `send_stdin`. `terminal` is its size in columns
         and rows. A detached process outlives this one, and can be attached to by its number.
         """
-        shape = _command(command, environment, working_directory, user, timeout)
+        shape = _command(command, environment, working_directory, user, timeout, grace)
         shape |= {"stdin": stdin, "detached": detached, "receipt": receipt}
         if terminal is not None:
             shape["terminal"] = {"columns": terminal[0], "rows": terminal[1]}
@@ -143,7 +150,7 @@ class AsyncCommands:
         )
         return await AsyncProcess(self._client, self._sandbox, response).begin()
 
-    async def list(self) -> list[ProcessInfo]:
+    async def list(self) -> Processes:
         """The processes that were started and are remembered."""
         listed = await self._client.json("GET", self._path("processes"))
         return [
