@@ -16,8 +16,8 @@ use mvm_runtime::{
 
 use crate::{bench_home::BenchHome, processor, report::Report};
 
-/// How long a spare may take to be ready.
-const SPARE_LIMIT: Duration = Duration::from_secs(60);
+/// How long spares may take to be ready.
+const SPARE_LIMIT: Duration = Duration::from_secs(120);
 const SPARE_PAUSE: Duration = Duration::from_millis(50);
 
 /// The boxed error that measurements end with.
@@ -42,7 +42,7 @@ pub(crate) struct Bench {
     pub(crate) runtime: Runtime,
     pub(crate) sizes: Sizes,
     pub(crate) report: Report,
-    spares: bool,
+    spares: u32,
     rests: usize,
     unrest: usize,
 }
@@ -59,7 +59,7 @@ impl Bench {
             home,
             sizes,
             report: Report::default(),
-            spares: false,
+            spares: 0,
             rests: 0,
             unrest: 0,
         })
@@ -68,22 +68,27 @@ impl Bench {
     /// Keeps a spare from now on, as mvm does by default, or none. Holds for `mvmctl` and for
     /// sandboxes of this process.
     pub(crate) async fn keep_spare(&mut self, keep: bool) -> Outcome<()> {
+        self.keep_spares(u32::from(keep)).await
+    }
+
+    /// Keeps so many spares from now on.
+    pub(crate) async fn keep_spares(&mut self, count: u32) -> Outcome<()> {
         let spec = SandboxSpec::default();
         let order = TemplateOrder {
             image: spec.image,
             resources: spec.resources,
         };
         self.runtime
-            .set_pool(&order, u32::from(keep), DEFAULT_IDLE_SECONDS, &Silent)
+            .set_pool(&order, count, DEFAULT_IDLE_SECONDS, &Silent)
             .await?;
-        self.spares = keep;
+        self.spares = count;
         Ok(())
     }
 
     /// Waits until a spare is ready, where one is kept, none is being made, and the machine is
     /// idle. Before every sample of everything, so that none pays for what another left to do.
     pub(crate) fn rest(&mut self) -> Outcome<()> {
-        if self.spares {
+        if self.spares > 0 {
             self.wait_for_spare()?;
         }
         self.rests += 1;
@@ -95,11 +100,17 @@ impl Bench {
         let begun = Instant::now();
         loop {
             let pools = self.runtime.pools()?;
-            if pools.iter().any(|pool| pool.ready == 1 && pool.making == 0) {
+            if pools
+                .iter()
+                .any(|pool| pool.ready == self.spares && pool.making == 0)
+            {
                 return Ok(());
             }
             if begun.elapsed() > SPARE_LIMIT {
-                return Err(format!("no spare was ready within {SPARE_LIMIT:?}").into());
+                let spares = self.spares;
+                return Err(
+                    format!("{spares} spares were not ready within {SPARE_LIMIT:?}").into(),
+                );
             }
             thread::sleep(SPARE_PAUSE);
         }

@@ -19,6 +19,7 @@ const SPARE: &str = "mvmctl run -- true: with a spare";
 const FORK: &str = "mvmctl run -- true: by a fork";
 const PEER: &str = "peer: runsc do true";
 const TOGETHER: &str = "20 at once: mvmctl run -- true, one spare";
+const TOGETHER_FROM_POOL: &str = "20 at once: mvmctl run -- true, a pool of 20";
 const PEERS_TOGETHER: &str = "20 at once: peer: runsc do true";
 const CLIENT: &str = "SDK: create, run true, with a spare";
 const AT_ONCE: usize = 20;
@@ -64,18 +65,24 @@ pub(crate) async fn one(bench: &mut Bench, peer: Option<&Runsc>) -> Outcome<()> 
 
 /// Twenty at once, from the first start to the last exit, in turn.
 pub(crate) async fn together(bench: &mut Bench, peer: Option<&Runsc>) -> Outcome<()> {
-    bench.keep_spare(true).await?;
-    let (mut ours, mut theirs) = <(Samples, Samples)>::default();
-    let mut failed = [0, 0];
+    let (mut ours, mut pooled, mut theirs) = <(Samples, Samples, Samples)>::default();
+    let mut failed = [0, 0, 0];
     for _ in 0..bench.sizes.rounds {
+        bench.keep_spares(1).await?;
         bench.rest()?;
         ours.time(|| all_at_once(|| bench.command(&RUN), &mut failed[0]));
         if let Some(peer) = peer {
             bench.rest()?;
             theirs.time(|| all_at_once(|| peer.command(), &mut failed[1]));
         }
+        bench.keep_spares(AT_ONCE as u32).await?;
+        bench.rest()?;
+        pooled.time(|| all_at_once(|| bench.command(&RUN), &mut failed[2]));
+        // What replaces them is not waited for.
+        bench.keep_spares(0).await?;
     }
-    for (name, failed) in [TOGETHER, PEERS_TOGETHER].into_iter().zip(failed) {
+    let names = [TOGETHER, PEERS_TOGETHER, TOGETHER_FROM_POOL];
+    for (name, failed) in names.into_iter().zip(failed) {
         if failed > 0 {
             let all = bench.sizes.rounds * AT_ONCE;
             let remark =
@@ -85,11 +92,18 @@ pub(crate) async fn together(bench: &mut Bench, peer: Option<&Runsc>) -> Outcome
     }
     let report = &mut bench.report;
     report.add(TOGETHER, ours);
+    report.add(TOGETHER_FROM_POOL, pooled);
     if peer.is_some() {
         report.add(PEERS_TOGETHER, theirs);
         report.compare(
-            "20 starts at once over runsc",
+            "20 starts at once over runsc, one spare",
             TOGETHER,
+            PEERS_TOGETHER,
+            1.5,
+        );
+        report.compare(
+            "20 starts at once over runsc, a pool of 20",
+            TOGETHER_FROM_POOL,
             PEERS_TOGETHER,
             1.5,
         );
