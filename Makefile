@@ -6,14 +6,24 @@ CARGO ?= cargo
 CARGO_TARGET_DIR ?= target
 MVMCTL := $(CARGO_TARGET_DIR)/release/mvmctl
 REQUIRE := scripts/install-requirements
+TARGET := $(abspath $(CARGO_TARGET_DIR))
+# What `install-requirements test` makes: the Python of the tests, and Node where the host's is old.
+PYTHON := $(TARGET)/test-python/bin/python
+export PATH := $(PATH):$(TARGET)/test-python/bin
 
-.PHONY: help demo setup test bench check clean
+# The SDKs' tests run the program that was just built, over the state directory that the tests of
+# the runtime have prepared.
+SDK_ENVIRONMENT := MVM_HOME=$(TARGET)/test-home MVM_MVMCTL=$(TARGET)/debug/mvmctl \
+	MVM_CONFORMANCE_RESULTS=$(TARGET)/conformance.jsonl
+
+.PHONY: help demo setup test test-rust test-python test-typescript bench check check-rust \
+	check-python check-typescript clean
 
 help:
 	@echo 'make demo    run Python in a microVM'
 	@echo 'make setup   build mvmctl and prepare its kernel and images'
-	@echo 'make check   format, lints, repository rules'
-	@echo 'make test    check, then all tests'
+	@echo 'make check   format, lints, types, repository rules'
+	@echo 'make test    check, then all tests (test-rust, test-python, test-typescript: a part)'
 	@echo 'make bench   measure, beside runsc and QEMU alone (some 25 minutes)'
 	@echo 'make clean   remove what was built'
 
@@ -33,17 +43,43 @@ setup:
 	$(CARGO) build --release -p mvmctl
 	$(MVMCTL) setup
 
-check:
+check: check-rust check-python check-typescript
+
+check-rust:
 	$(REQUIRE) build check
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	$(CARGO) xtask check
 	shellcheck $(REQUIRE) .ci/run
 
-test: check
+check-python:
+	$(REQUIRE) test
+	cd sdk/python && $(PYTHON) -m ruff check . && $(PYTHON) -m ruff format --check . && \
+	    $(PYTHON) -m pyright --pythonpath $(PYTHON)
+
+check-typescript:
+	$(REQUIRE) test
+	cd sdk/typescript && npm ci --no-audit --no-fund && npm run check && npm run lint
+
+test: check test-rust test-python test-typescript
+	$(CARGO) xtask matrix --check $(TARGET)/conformance.jsonl
+
+test-rust:
 	$(REQUIRE) build run test
 	$(CARGO) build -p mvmctl
-	$(CARGO) test --workspace
+	rm -f $(TARGET)/conformance.jsonl
+	MVM_CONFORMANCE_RESULTS=$(TARGET)/conformance.jsonl $(CARGO) test --workspace
+
+test-python:
+	$(REQUIRE) test
+	cd sdk/python && $(SDK_ENVIRONMENT) PYTHONPATH=src $(PYTHON) -m pytest
+	$(SDK_ENVIRONMENT) $(TARGET)/debug/mvmctl pool drain
+
+test-typescript:
+	$(REQUIRE) test
+	cd sdk/typescript && { [ -d node_modules ] || npm ci --no-audit --no-fund; } && \
+	    $(SDK_ENVIRONMENT) npm test
+	$(SDK_ENVIRONMENT) $(TARGET)/debug/mvmctl pool drain
 
 bench: setup
 	$(REQUIRE) bench

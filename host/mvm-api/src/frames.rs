@@ -8,13 +8,16 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures::StreamExt as _;
-use mvm_contract::SandboxId;
 use mvm_runtime::{OutputStream, Process, ProcessEvent};
 use serde::Serialize;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
-use crate::{problem::Problem, shapes::command::ResultShape, state::Api};
+use crate::{
+    problem::Problem,
+    shapes::command::ResultShape,
+    state::{Api, Kept},
+};
 
 /// How often a stream says that it is there while nothing is written.
 const PING_INTERVAL: Duration = Duration::from_secs(10);
@@ -65,21 +68,22 @@ fn event(event: &Event<'_>) -> Bytes {
 
 /// The answer that streams a process to its end. When the client closes it, the process is let go
 /// of, and killed where it was not started detached.
-pub(crate) fn stream(api: Api, sandbox: SandboxId, process: Process) -> Response {
+pub(crate) fn stream(api: Api, process: Process, way_in: Option<Kept>) -> Response {
     let (frames, reading) = mpsc::channel(FRAMES_AHEAD);
-    tokio::spawn(follow(api, sandbox, process, frames));
+    tokio::spawn(follow(api, process, way_in, frames));
     let body = Body::from_stream(ReceiverStream::new(reading).map(Ok::<_, Infallible>));
     ([(CONTENT_TYPE, "application/vnd.mvm.frames")], body).into_response()
 }
 
-async fn follow(api: Api, sandbox: SandboxId, mut process: Process, frames: mpsc::Sender<Bytes>) {
-    let id = process.id();
-    let _kept = process
-        .take_input()
-        .map(|input| api.keep_input(&sandbox, id, input));
+async fn follow(
+    api: Api,
+    mut process: Process,
+    _way_in: Option<Kept>,
+    frames: mpsc::Sender<Bytes>,
+) {
     let (stdout_offset, stderr_offset) = process.offsets();
     let started = event(&Event::Started {
-        process_id: id,
+        process_id: process.id(),
         pid: process.guest_pid(),
         run_id: process.run_id().as_str(),
         stdout_offset,

@@ -15,7 +15,23 @@ use crate::metrics::Metrics;
 /// A sandbox whose lease a connection holds; nothing once it was let go of.
 pub(crate) type Leased = Arc<tokio::sync::Mutex<Option<Sandbox>>>;
 /// The way into a process that a connection started.
-pub(crate) type Input = Arc<tokio::sync::Mutex<ProcessInput>>;
+#[derive(Clone)]
+pub(crate) struct Input {
+    pub(crate) writer: Arc<tokio::sync::Mutex<ProcessInput>>,
+    /// Whether its standard input was asked to stay open.
+    pub(crate) takes_bytes: bool,
+    pub(crate) has_terminal: bool,
+}
+
+impl Input {
+    pub(crate) fn new(writer: ProcessInput, takes_bytes: bool, has_terminal: bool) -> Self {
+        Self {
+            writer: Arc::new(tokio::sync::Mutex::new(writer)),
+            takes_bytes,
+            has_terminal,
+        }
+    }
+}
 
 #[derive(Clone)]
 pub(crate) struct Api {
@@ -55,14 +71,8 @@ impl Api {
     }
 
     /// Remembers the way into a process, for as long as what is returned lives.
-    pub(crate) fn keep_input(
-        &self,
-        sandbox: &SandboxId,
-        process: u64,
-        input: ProcessInput,
-    ) -> Kept {
+    pub(crate) fn keep_input(&self, sandbox: &SandboxId, process: u64, input: Input) -> Kept {
         let key = (sandbox.clone(), process);
-        let input: Input = Arc::new(tokio::sync::Mutex::new(input));
         locked(&self.inputs).insert(key.clone(), input);
         Kept {
             api: self.clone(),

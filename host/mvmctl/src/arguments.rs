@@ -60,6 +60,8 @@ pub(crate) enum Verb {
     Shell(Shell),
     /// List the processes started in a sandbox.
     Ps(One),
+    /// Signal a process of a sandbox, with its whole group.
+    Kill(Kill),
     /// Copy files between the host and a sandbox (SANDBOX:PATH).
     Cp(Copy),
     /// Work on files of a sandbox.
@@ -172,6 +174,9 @@ pub(crate) struct Manner {
     /// End it, with every process it started, after so long (500ms, 2s, 1.5m, 1h).
     #[arg(long, value_name = "DURATION", value_parser = duration::parse_duration)]
     pub(crate) timeout: Option<Duration>,
+    /// Between SIGTERM and SIGKILL when its timeout passes.
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse_duration)]
+    pub(crate) grace: Option<Duration>,
     /// Run it on a terminal.
     #[arg(long, short)]
     pub(crate) tty: bool,
@@ -373,6 +378,20 @@ pub(crate) struct Serve {
     /// ends when standard input does.
     #[arg(long)]
     pub(crate) private: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Kill {
+    /// Its name or identifier.
+    pub(crate) sandbox: String,
+    /// The process's number, as `ps` and `exec --detach` tell it.
+    pub(crate) process: u64,
+    /// The signal's number, 1 to 64.
+    #[arg(long, short, default_value_t = 15, value_parser = clap::value_parser!(u8).range(1..=64))]
+    pub(crate) signal: u8,
+    /// The process alone.
+    #[arg(long)]
+    pub(crate) alone: bool,
 }
 
 #[derive(Debug, Args)]

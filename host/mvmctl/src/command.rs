@@ -55,6 +55,7 @@ pub(crate) async fn dispatch(arguments: Arguments) -> Result<u8, Failure> {
         Verb::Exec(options) => exec::exec(&context, options).await,
         Verb::Shell(options) => exec::shell(&context, options).await,
         Verb::Ps(options) => inspect::processes(&context, &options.sandbox).await,
+        Verb::Kill(options) => exec::kill(&context, &options).await,
         Verb::Cp(options) => copy::copy(&context, &options).await,
         Verb::Files(options) => files::files(&context, options).await,
         Verb::Logs(options) => inspect::logs(&context, &options).await,
@@ -210,6 +211,9 @@ fn command(
     let mut command = Command::new(arguments)
         .standard_input(joined.standard_input)
         .timeout(manner.timeout);
+    if let Some(grace) = manner.grace {
+        command = command.grace(grace);
+    }
     for (name, value) in &manner.env {
         command = command.env(name, value);
     }

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use mvm_contract::{SandboxName, SandboxSpec};
+use mvm_contract::{SandboxName, SandboxSpec, plan::Profile};
 use mvm_runtime::{Home, Progress, Runtime, SupervisorProgram};
 
 use crate::{Error, Sandbox};
@@ -11,6 +11,7 @@ use crate::{Error, Sandbox};
 #[derive(Debug, Clone, Default)]
 pub struct SandboxBuilder {
     spec: SandboxSpec,
+    profile: Profile,
     home: Option<PathBuf>,
     supervisor: Option<PathBuf>,
 }
@@ -93,6 +94,13 @@ impl SandboxBuilder {
         self
     }
 
+    /// Launches it under another built-in policy than `standard`.
+    #[must_use]
+    pub fn profile(mut self, profile: Profile) -> Self {
+        self.profile = profile;
+        self
+    }
+
     /// Keeps its state in this directory instead of the one the environment names.
     #[must_use]
     pub fn home(mut self, directory: impl Into<PathBuf>) -> Self {
@@ -131,6 +139,7 @@ impl SandboxBuilder {
             Some(home) => Runtime::new(Home::open(home)?, supervisor),
             None => Runtime::from_environment(supervisor)?,
         };
+        let runtime = runtime.with_profile(self.profile);
         Ok(Sandbox(runtime.create(&self.spec, progress).await?))
     }
 }

@@ -3,7 +3,7 @@
 use mvm_contract::{Coded, ErrorCode};
 use mvm_runtime::{
     ClientError, CommandResult, CreateError, EndError, HomeError, LifecycleError, RegistryError,
-    SnapshotError,
+    SnapshotError, keys::KeyStoreError,
 };
 
 /// Anything that went wrong. [`Coded::code`] tells what kind it is, the same on every surface,
@@ -32,6 +32,9 @@ pub enum Error {
     /// A snapshot could not be found, read or removed.
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
+    /// The keys that this host believes cannot be read.
+    #[error(transparent)]
+    Keys(#[from] KeyStoreError),
     /// A command that was to succeed did not.
     #[error(transparent)]
     CommandFailed(#[from] CommandFailed),
@@ -47,6 +50,7 @@ impl Error {
             Self::End(error) => error,
             Self::Lifecycle(error) => error,
             Self::Snapshot(error) => error,
+            Self::Keys(error) => error,
             Self::CommandFailed(error) => error,
         }
     }

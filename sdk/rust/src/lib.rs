@@ -33,6 +33,8 @@ mod error;
 
 pub use builder::SandboxBuilder;
 pub use error::{Check, CommandFailed, Error};
+pub use mvm_contract::plan::Profile;
+pub use mvm_contract::receipt::{ReceiptFlaw, VerifiedReceipt};
 pub use mvm_contract::{
     Coded, ErrorCode, LifecycleState, Resources, SandboxId, SandboxName, SandboxSpec, SnapshotId,
 };
@@ -271,6 +273,11 @@ impl Sandbox {
         Ok(local_runtime()?.remove_snapshot(snapshot)?)
     }
 
+    /// Lets it live for so many seconds from now, or, without them, until it is destroyed.
+    pub async fn set_ttl(&self, seconds: Option<u64>) -> Result<(), Error> {
+        Ok(self.0.set_ttl(seconds).await?)
+    }
+
     /// Ends the guest in order; its disk and logs are kept until it is destroyed.
     pub async fn stop(&self, grace: Duration) -> Result<Ended, Error> {
         Ok(self.0.stop(grace).await?)
@@ -285,6 +292,12 @@ impl Sandbox {
     pub async fn detach(self) -> Result<SandboxId, Error> {
         Ok(self.0.detach().await?)
     }
+}
+
+/// Whether a key that this host believes signed a receipt, and what that says.
+pub fn verify_receipt(receipt: &[u8]) -> Result<Result<VerifiedReceipt, ReceiptFlaw>, Error> {
+    let roots = mvm_runtime::keys::trust_roots(local_runtime()?.home())?;
+    Ok(mvm_contract::receipt::verify(receipt, &roots))
 }
 
 async fn fork_of(

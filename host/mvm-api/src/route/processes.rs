@@ -8,6 +8,7 @@ use axum::{
     response::Response,
 };
 use futures::StreamExt as _;
+use mvm_contract::ErrorCode;
 use mvm_runtime::{ClientError, DEFAULT_OUTPUT_LIMIT, Sandbox};
 
 use super::connect;
@@ -86,8 +87,14 @@ pub(crate) async fn start(
 ) -> Result<Response, Problem> {
     let command = request.command()?;
     let sandbox = connect(&api, &id)?;
-    let process = sandbox.start(&command).await?;
-    Ok(frames::stream(api, sandbox.id().clone(), process))
+    let mut process = sandbox.start(&command).await?;
+    let id = process.id();
+    let way_in = process.take_input().map(|writer| {
+        let has_terminal = request.terminal.is_some();
+        let input = Input::new(writer, request.stdin, has_terminal);
+        api.keep_input(sandbox.id(), id, input)
+    });
+    Ok(frames::stream(api, process, way_in))
 }
 
 /// List the processes that were started and are remembered.
@@ -130,7 +137,7 @@ pub(crate) async fn output(
     let sandbox = connect(&api, &id)?;
     let (stdout, stderr) = (query.stdout_offset, query.stderr_offset);
     let process = sandbox.attach(process, stdout, stderr, false).await?;
-    Ok(frames::stream(api, sandbox.id().clone(), process))
+    Ok(frames::stream(api, process, None))
 }
 
 /// Send bytes to a process's standard input, or its terminal.
@@ -155,15 +162,21 @@ pub(crate) async fn stdin(
 ) -> Result<StatusCode, Problem> {
     let sandbox = connect(&api, &id)?;
     let input = way_in(&api, &sandbox, process).await?;
+    if !input.takes_bytes {
+        let detail = format!("the standard input of process {process} is not open");
+        return Err(Problem::invalid(detail).hint("start it with `stdin`"));
+    }
     // One after another: what is sent together stays together.
-    let mut input = input.lock().await;
+    let mut writer = input.writer.lock().await;
     let mut parts = body.into_data_stream();
     while let Some(part) = parts.next().await {
         let part: Bytes = part.map_err(|_| Problem::invalid("the body ended early"))?;
-        input.write(&part).await?;
+        let written = writer.write(&part).await;
+        written.map_err(|error| gone(process, error))?;
     }
     if query.close {
-        input.close().await?;
+        let closed = writer.close().await;
+        closed.map_err(|error| gone(process, error))?;
     }
     Ok(StatusCode::NO_CONTENT)
 }
@@ -211,18 +224,43 @@ pub(crate) async fn resize(
 ) -> Result<StatusCode, Problem> {
     let sandbox = connect(&api, &id)?;
     let input = way_in(&api, &sandbox, process).await?;
-    input.lock().await.resize(columns, rows).await?;
+    if !input.has_terminal {
+        let detail = format!("process {process} has no terminal");
+        return Err(Problem::invalid(detail).hint("start it with `terminal`"));
+    }
+    let resized = input.writer.lock().await.resize(columns, rows).await;
+    resized.map_err(|error| gone(process, error))?;
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// A process that ended while something was sent to it is no broken connection.
+fn gone(process: u64, error: ClientError) -> Problem {
+    match error {
+        ClientError::Send(_) => not_running(process),
+        error => error.into(),
+    }
+}
+
+fn not_running(process: u64) -> Problem {
+    let detail = format!("process {process} does not run any more");
+    Problem::new(ErrorCode::SandboxUnavailable, detail)
+}
+
 /// The way into a process: that of its stream, where this server has it, or a new one.
-pub(crate) async fn way_in(api: &Api, sandbox: &Sandbox, process: u64) -> Result<Input, Problem> {
+async fn way_in(api: &Api, sandbox: &Sandbox, process: u64) -> Result<Input, Problem> {
     if let Some(input) = api.input(sandbox.id(), process) {
         return Ok(input);
+    }
+    let processes = sandbox.processes().await?;
+    match processes.iter().find(|known| known.id == process) {
+        Some(known) if known.exit.is_some() => return Err(not_running(process)),
+        // The agent says that there is no such process.
+        _ => {}
     }
     let mut attached = sandbox.attach(process, 0, 0, true).await?;
     let input = attached.take_input().ok_or(ClientError::HungUp)?;
     // Its output is somebody else's.
     tokio::spawn(async move { while let Ok(Some(_)) = attached.next_event().await {} });
-    Ok(Input::new(tokio::sync::Mutex::new(input)))
+    // Whether it has a terminal is known to the agent alone.
+    Ok(Input::new(input, true, true))
 }

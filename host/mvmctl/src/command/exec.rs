@@ -4,7 +4,7 @@ use mvm_runtime::Command;
 
 use super::{Context, command, receipt::keep, run::run_in};
 use crate::{
-    arguments::{Exec, Shell},
+    arguments::{Exec, Kill, Shell},
     failure::Failure,
     output,
     streams::{self, Joined},
@@ -66,6 +66,15 @@ pub(super) async fn exec(context: &Context, options: Exec) -> Result<u8, Failure
     } else {
         output::data(process.id())?;
     }
+    Ok(0)
+}
+
+pub(super) async fn kill(context: &Context, options: &Kill) -> Result<u8, Failure> {
+    let sandbox = context.runtime.connect(&options.sandbox)?;
+    let group = !options.alone;
+    sandbox
+        .signal(options.process, options.signal, group)
+        .await?;
     Ok(0)
 }
 
