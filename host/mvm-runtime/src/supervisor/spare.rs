@@ -100,7 +100,7 @@ pub(super) async fn serve(request: SpareRequest) -> Result<Option<Claimed>, Crea
     let listener = socket::listen(folder.path(), CLAIM_SOCKET)
         .map_err(|source| CreationError::Door { source })?;
     fault::point("spare.ready");
-    let Some(settings) = still_wanted(&home, &request)? else {
+    let Some(settings) = still_wanted(&home, &request, &folder)? else {
         return Ok(None);
     };
     // One replaces another until there are enough.
@@ -152,14 +152,20 @@ fn take_place(home: &Home, request: &SpareRequest) -> Result<Option<LockedFolder
     Ok(Some(folder))
 }
 
-/// The settings of the pool, unless fewer spares are wanted by now than there are with this one.
+/// The settings of the pool, unless fewer spares are wanted by now than there are before this one:
+/// of several that are too many, the last go, and not all.
 fn still_wanted(
     home: &Home,
     request: &SpareRequest,
+    folder: &LockedFolder,
 ) -> Result<Option<pool::PoolSettings>, CreationError> {
     let _lock = pool::lock(home, &request.key).map_err(|source| CreationError::Door { source })?;
     let settings = pool::load(home, &request.pool)?;
-    Ok((pool::count(home, &request.key) <= settings.size).then_some(settings))
+    let own = folder.path().file_name().and_then(|name| name.to_str());
+    let living = pool::living(home, &request.key);
+    let before = living.iter().filter(|(id, _)| Some(id.as_str()) < own);
+    let is_wanted = before.count() < usize::try_from(settings.size).unwrap_or(usize::MAX);
+    Ok(is_wanted.then_some(settings))
 }
 
 impl Waiting {
