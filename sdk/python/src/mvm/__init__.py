@@ -1,18 +1,19 @@
 """Run code in local microVMs.
 
->>> from mvm import Sandbox
->>> with Sandbox.create() as sandbox:
-...     result = sandbox.commands.run(["python3", "-c", "print(6*7)"])
-...     print(result.stdout_text)
-42
+    import mvm
+
+    with mvm.Sandbox.create() as sandbox:
+        print(sandbox.commands.run(["python3", "-c", "print(6*7)"]).stdout_text)
+
+`Sandbox` blocks, `AsyncSandbox` is the same for asyncio. Importing this does nothing: the server is looked
+for, or started, when the first sandbox is asked for.
 """
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING, Any
 
-from .errors import (
+from mvm.errors import (
     AdmissionFailed,
     BackendUnsupported,
     BuildFailed,
@@ -27,104 +28,141 @@ from .errors import (
     Timeout,
     TransportError,
 )
-from .results import (
-    CommandResult,
-    Entry,
-    FileChange,
-    Gap,
-    Metrics,
-    Output,
-    Plan,
-    ProcessInfo,
-    ReceiptVerdict,
-    Resources,
-    SandboxInfo,
-    SnapshotInfo,
-    TextView,
-)
 
 if TYPE_CHECKING:
-    from ._async.commands import AsyncCommands
-    from ._async.files import AsyncFiles
-    from ._async.process import AsyncProcess
-    from ._async.sandbox import AsyncSandbox, AsyncSnapshot
-    from ._async.sandbox import plan as async_plan
-    from ._async.sandbox import verify_receipt as async_verify_receipt
-    from ._sync.commands import Commands
-    from ._sync.files import Files
-    from ._sync.process import Process
-    from ._sync.sandbox import Sandbox, Snapshot, plan, verify_receipt
+    from mvm._async.commands import AsyncCommands
+    from mvm._async.files import AsyncFiles
+    from mvm._async.process import AsyncProcess
+    from mvm._async.sandbox import AsyncSandbox
+    from mvm._async.snapshot import AsyncSnapshot
+    from mvm._sync.commands import Commands
+    from mvm._sync.files import Files
+    from mvm._sync.process import Process
+    from mvm._sync.sandbox import Sandbox
+    from mvm._sync.snapshot import Snapshot
+    from mvm.model import (
+        CommandResult,
+        FileChange,
+        FileEntry,
+        HostInfo,
+        Metrics,
+        Output,
+        Plan,
+        ProcessInfo,
+        ReceiptVerdict,
+        Resources,
+        SandboxInfo,
+        SnapshotInfo,
+        TextOutput,
+        Transfer,
+    )
+    from mvm.request import CreateOptions
 
 __version__ = "0.1.0"
 
-# Read when it is first used: importing this package costs next to nothing.
-_LAZY = {
-    "AsyncCommands": ("_async.commands", "AsyncCommands"),
-    "AsyncFiles": ("_async.files", "AsyncFiles"),
-    "AsyncProcess": ("_async.process", "AsyncProcess"),
-    "AsyncSandbox": ("_async.sandbox", "AsyncSandbox"),
-    "AsyncSnapshot": ("_async.sandbox", "AsyncSnapshot"),
-    "async_plan": ("_async.sandbox", "plan"),
-    "async_verify_receipt": ("_async.sandbox", "verify_receipt"),
-    "Commands": ("_sync.commands", "Commands"),
-    "Files": ("_sync.files", "Files"),
-    "Process": ("_sync.process", "Process"),
-    "Sandbox": ("_sync.sandbox", "Sandbox"),
-    "Snapshot": ("_sync.sandbox", "Snapshot"),
-    "plan": ("_sync.sandbox", "plan"),
-    "verify_receipt": ("_sync.sandbox", "verify_receipt"),
+# Loaded when they are asked for: asyncio alone would take most of the time of the import.
+_MODULES = {
+    "mvm._async.commands": ("AsyncCommands",),
+    "mvm._async.files": ("AsyncFiles",),
+    "mvm._async.process": ("AsyncProcess",),
+    "mvm._async.sandbox": ("AsyncSandbox",),
+    "mvm._async.snapshot": ("AsyncSnapshot",),
+    "mvm._sync.commands": ("Commands",),
+    "mvm._sync.files": ("Files",),
+    "mvm._sync.process": ("Process",),
+    "mvm._sync.sandbox": ("Sandbox",),
+    "mvm._sync.snapshot": ("Snapshot",),
+    "mvm.model": (
+        "CommandResult",
+        "FileChange",
+        "FileEntry",
+        "HostInfo",
+        "Metrics",
+        "Output",
+        "Plan",
+        "ProcessInfo",
+        "ReceiptVerdict",
+        "Resources",
+        "SandboxInfo",
+        "SnapshotInfo",
+        "TextOutput",
+        "Transfer",
+    ),
+    "mvm.request": ("CreateOptions",),
 }
+_HOMES = {name: module for module, names in _MODULES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module `mvm` has no attribute `{name}`")
+    from importlib import import_module
+
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})
+
+
+def verify_receipt(receipt: bytes) -> ReceiptVerdict:
+    """Whether a receipt is genuine, whose run it names and who signed it."""
+    from mvm._sync.sandbox import Sandbox
+
+    return Sandbox.verify_receipt(receipt)
+
+
+def plan(**options: Any) -> Plan:
+    """What `Sandbox.create` with these options would have admitted. Nothing starts."""
+    from mvm._sync.sandbox import Sandbox
+
+    return Sandbox.plan(**options)
+
 
 __all__ = [
-    "AdmissionFailed",
-    "AsyncCommands",
-    "AsyncFiles",
-    "AsyncProcess",
+    # sandboxes
+    "Sandbox",
     "AsyncSandbox",
+    "Snapshot",
     "AsyncSnapshot",
+    "Commands",
+    "AsyncCommands",
+    "Process",
+    "AsyncProcess",
+    "Files",
+    "AsyncFiles",
+    "plan",
+    "verify_receipt",
+    # values
+    "CommandResult",
+    "CreateOptions",
+    "FileChange",
+    "FileEntry",
+    "HostInfo",
+    "Metrics",
+    "Output",
+    "Plan",
+    "ProcessInfo",
+    "ReceiptVerdict",
+    "Resources",
+    "SandboxInfo",
+    "SnapshotInfo",
+    "TextOutput",
+    "Transfer",
+    # errors
+    "Error",
+    "AdmissionFailed",
     "BackendUnsupported",
     "BuildFailed",
     "CleanupFailed",
     "CommandFailed",
-    "CommandResult",
-    "Commands",
-    "Entry",
-    "Error",
-    "FileChange",
-    "Files",
-    "Gap",
     "InvalidArgument",
-    "Metrics",
     "NotFound",
-    "Output",
-    "Plan",
     "PolicyDenied",
-    "Process",
-    "ProcessInfo",
-    "ReceiptVerdict",
-    "Resources",
-    "Sandbox",
-    "SandboxInfo",
     "SandboxUnavailable",
-    "Snapshot",
-    "SnapshotInfo",
     "SnapshotMismatch",
-    "TextView",
     "Timeout",
     "TransportError",
-    "async_plan",
-    "async_verify_receipt",
-    "plan",
-    "verify_receipt",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    """Reads a part of this package when it is first asked for."""
-    try:
-        module, attribute = _LAZY[name]
-    except KeyError:
-        raise AttributeError(f"module `mvm` has no attribute `{name}`") from None
-    value = getattr(importlib.import_module(f"{__name__}.{module}"), attribute)
-    globals()[name] = value
-    return value

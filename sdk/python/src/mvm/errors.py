@@ -1,143 +1,162 @@
-"""What can go wrong: one class for each stable code, the same on every surface of mvm."""
+"""What can go wrong: one class for each error code, the same codes on every surface of mvm."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .results import CommandResult
+    from mvm.model import CommandResult
 
 
 class Error(Exception):
-    """Anything that went wrong.
+    """Anything mvm reports.
 
-    `code` tells what kind it is, `retryable` whether the same call may succeed later, `hint` the
-    way out, and `causes` why, outermost first.
+    `code` is the stable name of the kind of error, `retryable` whether the same request may succeed
+    later, `hint` the way out if one is known, and `causes` what led to it, the nearest first.
     """
 
-    code: ClassVar[str] = "Error"
+    code: str = "Error"
+    retryable: bool
+    hint: str | None
+    causes: tuple[str, ...]
 
     def __init__(
         self,
         message: str,
         *,
-        hint: str | None = None,
-        causes: list[str] | None = None,
         retryable: bool = False,
+        hint: str | None = None,
+        causes: Sequence[str] = (),
     ) -> None:
-        """An error of this kind."""
         super().__init__(message)
         self.message = message
-        self.hint = hint
-        self.causes = causes or []
         self.retryable = retryable
+        self.hint = hint
+        self.causes = tuple(causes)
 
     def __str__(self) -> str:
-        """The message, its causes, and the way out."""
         text = ": ".join([self.message, *self.causes])
         return f"{text} (hint: {self.hint})" if self.hint else text
 
 
 class CommandFailed(Error):
-    """A command that was to succeed exited with another code than 0. `result` is all of it."""
+    """A command that was to succeed did not; `result` is what it left."""
 
     code = "CommandFailed"
+    result: CommandResult
 
     def __init__(self, result: CommandResult) -> None:
-        """The failure of a command with this result."""
-        super().__init__(f"the command exited with {result.exit_code}")
+        if result.timed_out:
+            how = "ran into its timeout"
+        elif result.signal is not None:
+            how = f"was killed by signal {result.signal}"
+        else:
+            how = f"exited with code {result.exit_code}"
+        last = result.stderr_text.strip().rpartition("\n")[2]
+        super().__init__(f"the command {how}" + (f": {last}" if last else ""))
         self.result = result
+
+    def __reduce__(self) -> tuple[type[CommandFailed], tuple[CommandResult]]:
+        return (type(self), (self.result,))
 
 
 class Timeout(Error):
-    """Something took longer than it was given."""
+    """A limit in time passed: of a request, of a wait or of a start."""
 
     code = "Timeout"
 
 
 class PolicyDenied(Error):
-    """The host's policy, or who is asking, forbids it."""
+    """A policy forbids it; the rule is named."""
 
     code = "PolicyDenied"
 
 
 class AdmissionFailed(Error):
-    """The plan of the sandbox was not admitted."""
+    """The plan was not admitted; the rule is named."""
 
     code = "AdmissionFailed"
 
 
 class BuildFailed(Error):
-    """The image could not be made."""
+    """An image or a boot artifact could not be made."""
 
     code = "BuildFailed"
 
 
 class SandboxUnavailable(Error):
-    """The sandbox is not in a state in which this can be done."""
+    """The sandbox does not run, or its guest does not answer."""
 
     code = "SandboxUnavailable"
 
 
 class BackendUnsupported(Error):
-    """This host, or this version, cannot do it."""
+    """This version or this host cannot do what is asked; it is named."""
 
     code = "BackendUnsupported"
 
 
 class SnapshotMismatch(Error):
-    """A snapshot is not what it was, or does not fit this host."""
+    """The snapshot does not fit this host, or is not what was written."""
 
     code = "SnapshotMismatch"
 
 
 class CleanupFailed(Error):
-    """Something could not be removed."""
+    """Something of a sandbox could not be removed."""
 
     code = "CleanupFailed"
 
 
 class InvalidArgument(Error):
-    """An argument breaks a rule."""
+    """The request makes no sense as it is."""
 
     code = "InvalidArgument"
 
 
 class NotFound(Error):
-    """What was named is not there."""
+    """The sandbox, snapshot, process, program or file is not there."""
 
     code = "NotFound"
 
 
 class TransportError(Error):
-    """The connection to the server or the sandbox broke."""
+    """The server could not be reached or started, or the connection to it broke."""
 
     code = "TransportError"
 
 
-_KINDS: tuple[type[Error], ...] = (
-    Timeout,
-    PolicyDenied,
-    AdmissionFailed,
-    BuildFailed,
-    SandboxUnavailable,
-    BackendUnsupported,
-    SnapshotMismatch,
-    CleanupFailed,
-    InvalidArgument,
-    NotFound,
-    TransportError,
-)
+_CLASSES: dict[str, type[Error]] = {
+    kind.code: kind
+    for kind in (
+        Timeout,
+        PolicyDenied,
+        AdmissionFailed,
+        BuildFailed,
+        SandboxUnavailable,
+        BackendUnsupported,
+        SnapshotMismatch,
+        CleanupFailed,
+        InvalidArgument,
+        NotFound,
+        TransportError,
+    )
+}
 
 
 def from_problem(problem: dict[str, Any]) -> Error:
-    """The error that a server's problem document (RFC 9457) is."""
-    kinds = {kind.code: kind for kind in _KINDS}
-    kind = kinds.get(str(problem.get("code")), TransportError)
-    causes: list[Any] = problem.get("causes") or []
-    return kind(
-        str(problem.get("detail") or problem.get("title") or "the request failed"),
+    """The error that a problem document of the server describes.
+
+    A code that this version does not know becomes a plain `Error` that carries it.
+    """
+    code = str(problem.get("code") or "TransportError")
+    message = str(problem.get("detail") or problem.get("title") or "the server told no reason")
+    error = _CLASSES.get(code, Error)(
+        message,
+        retryable=bool(problem.get("retryable", False)),
         hint=problem.get("hint"),
-        causes=[str(cause) for cause in causes],
-        retryable=bool(problem.get("retryable")),
+        causes=[str(cause) for cause in problem.get("causes") or ()],
     )
+    error.code = code
+    return error

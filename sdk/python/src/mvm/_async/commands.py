@@ -1,52 +1,31 @@
-"""Commands of a sandbox."""
+"""Commands of a sandbox: run to the end, or started and followed."""
 
 from __future__ import annotations
 
 import base64
+import builtins
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
-from ..errors import CommandFailed
-from ..results import CommandResult, Output, ProcessInfo
-from .client import AsyncClient, part
-from .process import AsyncProcess
+from mvm._async.concurrency import AsyncBackground
+from mvm._async.connection import AsyncConnection
+from mvm._async.process import OUTPUT_LIMIT, AsyncProcess
+from mvm.errors import Error
+from mvm.model import CommandResult, Output, ProcessInfo
+from mvm.request import command_body
 
-OnOutput = Callable[[bytes], None]
-Processes = list[ProcessInfo]
+# A request's JSON has at most 4 MiB; more standard input than this goes beside it, as a stream.
+_STDIN_IN_BODY = 1 << 20
+_PIECE = 256 << 10
 
-
-def _command(
-    command: str | Sequence[str],
-    environment: Mapping[str, str] | None,
-    working_directory: str | None,
-    user: str | None,
-    timeout: float | None,
-    grace: float | None,
-) -> dict[str, Any]:
-    shape: dict[str, Any] = {"shell": command} if isinstance(command, str) else {"argv": [*command]}
-    if environment:
-        shape["environment"] = dict(environment)
-    if working_directory is not None:
-        shape["working_directory"] = working_directory
-    if user is not None:
-        shape["user"] = user
-    if timeout is not None:
-        # 0 would be none.
-        shape["timeout_ms"] = max(1, round(timeout * 1000))
-    if grace is not None:
-        shape["grace_ms"] = round(grace * 1000)
-    return shape
+OnOutput = Callable[[bytes], object]
 
 
 class AsyncCommands:
-    """Runs commands in a sandbox. A text is a line for the shell, a list a program with its
-    arguments.
-    """
+    """`sandbox.commands`. A command is a list, a program and its arguments, or a text, a line for the shell."""
 
-    def __init__(self, client: AsyncClient, sandbox: str) -> None:
-        """The commands of the sandbox of an identifier."""
-        self._client = client
-        self._sandbox = sandbox
+    def __init__(self, connection: AsyncConnection, sandbox_path: str) -> None:
+        self._connection = connection
+        self._path = sandbox_path
 
     async def run(
         self,
@@ -61,52 +40,40 @@ class AsyncCommands:
         stdin: bytes | str | None = None,
         on_stdout: OnOutput | None = None,
         on_stderr: OnOutput | None = None,
+        output_limit_bytes: int = OUTPUT_LIMIT,
         receipt: bool = False,
     ) -> CommandResult:
-        """Runs a command to its end.
+        """Runs a command and waits for its end. Standard input is empty unless `stdin` is given.
 
-        After `timeout` seconds it is ended with all it started: asked to, and killed `grace`
-        seconds later (2). Without it there is no end.
-        Standard input holds `stdin`, and is empty without it. With callbacks, output is given to
-        them as it comes, too. With `check`, another exit code than 0 is an error.
+        After `timeout` seconds all that the command started is ended: first asked to, killed after `grace`
+        seconds; `timed_out` tells of it. An exit code other than 0 is a result; with `check` it raises
+        `CommandFailed`. `on_stdout` and `on_stderr` are called with the output as it comes. The result keeps
+        `output_limit_bytes` of each stream and tells by `truncated` that there was more. Raises `NotFound`
+        for a program that is not there and `InvalidArgument` for one that cannot be executed.
         """
-        shape = _command(command, environment, working_directory, user, timeout, grace)
-        shape["receipt"] = receipt
-        data = stdin.encode() if isinstance(stdin, str) else stdin
-        if on_stdout is None and on_stderr is None:
-            result = await self._collect(shape, data)
+        given = stdin.encode() if isinstance(stdin, str) else stdin
+        streams = on_stdout is not None or on_stderr is not None or len(given or b"") > _STDIN_IN_BODY
+        body = command_body(
+            command,
+            environment=environment,
+            working_directory=working_directory,
+            user=user,
+            timeout=timeout,
+            grace=grace,
+            stdin=streams and given is not None,
+            receipt=receipt,
+        )
+        if streams:
+            process = await AsyncProcess.open(self._connection, self._path, "POST", "/processes", body=body)
+            async with process:
+                result = await _follow(process, given, on_stdout, on_stderr, output_limit_bytes)
         else:
-            result = await self._follow(shape, data, on_stdout, on_stderr)
-        if check and not result.ok:
-            raise CommandFailed(result)
-        return result
-
-    async def _collect(self, shape: dict[str, Any], data: bytes | None) -> CommandResult:
-        if data:
-            shape["stdin_base64"] = base64.b64encode(data).decode()
-        result = await self._client.json("POST", self._path("exec"), shape)
-        stdout = base64.b64decode(result["stdout_base64"])
-        stderr = base64.b64decode(result["stderr_base64"])
-        return CommandResult.of(result, stdout, stderr, result["truncated"])
-
-    async def _follow(
-        self,
-        shape: dict[str, Any],
-        data: bytes | None,
-        on_stdout: OnOutput | None,
-        on_stderr: OnOutput | None,
-    ) -> CommandResult:
-        shape["stdin"] = bool(data)
-        async with await self._start(shape) as process:
-            if data:
-                await process.send_stdin(data)
-                await process.close_stdin()
-            async for event in process:
-                if isinstance(event, Output):
-                    listener = on_stdout if event.stream == "stdout" else on_stderr
-                    if listener is not None:
-                        listener(event.data)
-            return await process.wait()
+            if given is not None:
+                body["stdin_base64"] = base64.b64encode(given).decode()
+            body["output_limit_bytes"] = output_limit_bytes
+            answer = await self._connection.request("POST", f"{self._path}/exec", body=body, waits=True)
+            result = CommandResult.from_json(answer)
+        return result.check() if check else result
 
     async def start(
         self,
@@ -122,48 +89,73 @@ class AsyncCommands:
         detached: bool = False,
         receipt: bool = False,
     ) -> AsyncProcess:
-        """Starts a command, to be followed while it runs.
+        """Starts a command. Its standard input is open with `stdin`, else empty.
 
-        With `stdin`, standard input stays open for `send_stdin`. `terminal` is its size in columns
-        and rows. A detached process outlives this one, and can be attached to by its number.
+        `terminal` (columns, rows) gives it one, with both outputs as standard output. A `detached` command
+        goes on when the handle is closed, and can be attached to by its `id`.
         """
-        shape = _command(command, environment, working_directory, user, timeout, grace)
-        shape |= {"stdin": stdin, "detached": detached, "receipt": receipt}
-        if terminal is not None:
-            shape["terminal"] = {"columns": terminal[0], "rows": terminal[1]}
-        return await self._start(shape)
-
-    async def _start(self, shape: dict[str, Any]) -> AsyncProcess:
-        path = self._path("processes")
-        response = await self._client.open("POST", path, body=shape, endless=True)
-        return await AsyncProcess(self._client, self._sandbox, response).begin()
-
-    async def attach(
-        self, process_id: int, *, stdout_offset: int = 0, stderr_offset: int = 0
-    ) -> AsyncProcess:
-        """Follows a process again, by its number, from these bytes of its output on."""
-        response = await self._client.open(
-            "GET",
-            self._path(f"processes/{process_id}/output"),
-            query={"stdout_offset": stdout_offset, "stderr_offset": stderr_offset},
-            endless=True,
+        body = command_body(
+            command,
+            environment=environment,
+            working_directory=working_directory,
+            user=user,
+            timeout=timeout,
+            grace=grace,
+            stdin=stdin,
+            terminal=terminal,
+            detached=detached,
+            receipt=receipt,
         )
-        return await AsyncProcess(self._client, self._sandbox, response).begin()
+        return await AsyncProcess.open(self._connection, self._path, "POST", "/processes", body=body)
 
-    async def list(self) -> Processes:
-        """The processes that were started and are remembered."""
-        listed = await self._client.json("GET", self._path("processes"))
-        return [
-            ProcessInfo(
-                id=process["id"],
-                pid=process["pid"],
-                arguments=process["arguments"],
-                started_at_ms=process["started_at_ms"],
-                detached=process["detached"],
-                exit_code=process["result"]["exit_code"] if process["result"] else None,
-            )
-            for process in listed["items"]
-        ]
+    async def attach(self, process_id: int, *, stdout_offset: int = 0, stderr_offset: int = 0) -> AsyncProcess:
+        """Follows a process again, its output from these offsets on. Raises `NotFound`."""
+        return await AsyncProcess.open(
+            self._connection,
+            self._path,
+            "GET",
+            f"/processes/{process_id}/output",
+            parameters={"stdout_offset": stdout_offset, "stderr_offset": stderr_offset},
+        )
 
-    def _path(self, what: str) -> str:
-        return f"/v1/sandboxes/{part(self._sandbox)}/{what}"
+    async def list(self) -> builtins.list[ProcessInfo]:
+        """The processes that were started here: those that run, and the last that ended."""
+        answer = await self._connection.request("GET", f"{self._path}/processes")
+        return [ProcessInfo.from_json(item) for item in answer["items"]]
+
+
+async def _follow(
+    process: AsyncProcess,
+    stdin: bytes | None,
+    on_stdout: OnOutput | None,
+    on_stderr: OnOutput | None,
+    limit: int,
+) -> CommandResult:
+    async def feed() -> None:
+        try:
+            for start in range(0, len(stdin or b""), _PIECE):
+                await process.send_stdin((stdin or b"")[start : start + _PIECE])
+            await process.close_stdin()
+        except Error:
+            pass  # a command may end without reading all of its input
+
+    # Beside the reading: a command that writes while it reads would wait for its reader, and it for the command.
+    feeding = AsyncBackground(feed) if stdin is not None else None
+    kept = {"stdout": bytearray(), "stderr": bytearray()}
+    callbacks = {"stdout": on_stdout, "stderr": on_stderr}
+    truncated = False
+    async for output in process:
+        truncated |= _keep(kept[output.stream], output, limit)
+        callback = callbacks[output.stream]
+        if callback is not None and output.data:
+            callback(output.data)
+    result = await process.wait()
+    if feeding is not None:
+        await feeding.finish(timeout=5)
+    return result.with_output(bytes(kept["stdout"]), bytes(kept["stderr"]), truncated)
+
+
+def _keep(kept: bytearray, output: Output, limit: int) -> bool:
+    room = limit - len(kept)
+    kept += output.data[:room]
+    return len(output.data) > room or output.lost > 0

@@ -1,160 +1,199 @@
-"""Files of a sandbox."""
+"""Files of a sandbox. Paths are absolute ones of the guest."""
 
 from __future__ import annotations
 
-import asyncio
+import builtins
 import os
-from collections.abc import AsyncIterable, AsyncIterator
-from pathlib import Path
+import stat as stat_bits
+from collections.abc import AsyncIterator
 from typing import Any
 
-from ..errors import InvalidArgument, NotFound
-from ..results import Entry, FileChange
-from .client import AsyncClient, part
+from mvm._async.concurrency import in_thread, pause
+from mvm._async.connection import AsyncConnection
+from mvm.errors import InvalidArgument, NotFound
+from mvm.local_files import LocalFile, entry_name, list_local, make_directory
+from mvm.model import FileChange, FileEntry, Transfer
 
-#: What a directory holds.
-Entries = list[Entry]
-#: Bytes read of a host's file at once.
-_CHUNK = 256 * 1024
+_PIECE = 256 << 10
+# A guest can tell of directories in directories without an end.
+_MAX_DEPTH = 128
 
 
 class AsyncFiles:
-    """Reads and writes files of a sandbox. Paths of the sandbox are absolute."""
+    """`sandbox.files`."""
 
-    def __init__(self, client: AsyncClient, sandbox: str) -> None:
-        """The files of the sandbox of an identifier."""
-        self._client = client
-        self._path = f"/v1/sandboxes/{part(sandbox)}/files"
+    def __init__(self, connection: AsyncConnection, sandbox_path: str) -> None:
+        self._connection = connection
+        self._path = f"{sandbox_path}/files"
 
     async def read(self, path: str, *, offset: int = 0, length: int | None = None) -> bytes:
-        """Reads a file, or `length` bytes of it from `offset` on."""
-        query: dict[str, Any] = {"path": path, "offset": offset}
-        if length is not None:
-            query["length"] = length
-        return await self._client.content("GET", self._path, **query)
+        """The bytes of a file, or `length` of them from `offset` on. Raises `NotFound`."""
+        data = bytearray()
+        async for chunk in self.read_chunks(path, offset=offset, length=length):
+            data += chunk
+        return bytes(data)
 
-    async def read_text(self, path: str) -> str:
-        """Reads a file of UTF-8."""
-        return (await self.read(path)).decode()
+    async def read_text(self, path: str, *, encoding: str = "utf-8", errors: str = "strict") -> str:
+        """A file as text. Raises UnicodeDecodeError for what is none, unless `errors` says otherwise."""
+        return (await self.read(path)).decode(encoding, errors)
 
-    async def stream(self, path: str) -> AsyncIterator[bytes]:
-        """Reads a file part by part. One that ends early is an error, never a short read."""
-        response = await self._client.open("GET", self._path, query={"path": path}, endless=True)
-        try:
-            async for chunk in self._client.chunks(response):
-                yield chunk
-        finally:
-            await response.aclose()
+    async def read_chunks(self, path: str, *, offset: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
+        """The bytes of a file in pieces, for one that is not to be in memory as a whole."""
+        parameters: dict[str, Any] = {"path": path, "offset": offset or None, "length": length}
+        async for chunk in self._connection.chunks(self._path, parameters):
+            yield chunk
 
     async def write(
         self,
         path: str,
-        content: bytes | str | AsyncIterable[bytes],
+        data: bytes | str | AsyncIterator[bytes],
         *,
         mode: int | None = None,
         make_parents: bool = True,
     ) -> int:
-        """Writes a file, which appears whole or not at all; gives its size in bytes."""
-        query: dict[str, Any] = {"path": path, "make_parents": make_parents}
-        if mode is not None:
-            query["mode"] = f"{mode:o}"
-        data = content.encode() if isinstance(content, str) else content
-        response = await self._client.send("PUT", self._path, content=data, query=query)
-        return int(response.json()["bytes"])
+        """Writes a file and gives its size. It appears whole, in the place of what was there, or not at all."""
+        answer = await self._connection.request(
+            "PUT",
+            self._path,
+            content=data.encode() if isinstance(data, str) else data,
+            parameters={
+                "path": path,
+                "mode": None if mode is None else f"{mode:o}",
+                "make_parents": "true" if make_parents else None,
+            },
+            waits=True,
+        )
+        return answer["bytes"]
 
-    async def list(self, path: str) -> Entries:
-        """Lists a directory, by name."""
-        listed = await self._client.json("GET", f"{self._path}/list", path=path)
-        return [Entry.of(entry) for entry in listed["items"]]
+    async def list(self, path: str) -> builtins.list[FileEntry]:
+        """What is in a directory, by name. Raises `NotFound`, and `InvalidArgument` for what is none."""
+        answer = await self._connection.request("GET", f"{self._path}/list", parameters={"path": path})
+        return [FileEntry.from_json(item) for item in answer["items"]]
 
-    async def stat(self, path: str, *, follow: bool = False) -> Entry:
-        """What a path is; with `follow`, what a symlink leads to."""
-        entry = await self._client.json("GET", f"{self._path}/stat", path=path, follow=follow)
-        return Entry.of(entry)
+    async def stat(self, path: str, *, follow: bool = True) -> FileEntry:
+        """What a path names; with `follow` where a symlink leads. Raises `NotFound`."""
+        parameters = {"path": path, "follow": "true" if follow else "false"}
+        return FileEntry.from_json(await self._connection.request("GET", f"{self._path}/stat", parameters=parameters))
 
     async def exists(self, path: str) -> bool:
-        """Whether there is something at a path."""
+        """Whether a path names something; a symlink is something wherever it leads."""
         try:
-            await self.stat(path)
+            await self.stat(path, follow=False)
         except NotFound:
+            # It is the file that may be missing, not the sandbox.
+            await self.stat("/")
             return False
         return True
 
     async def mkdir(self, path: str, *, mode: int | None = None, parents: bool = True) -> None:
-        """Makes a directory. With `parents`, missing ones too, and one that is there is no
-        error.
-        """
+        """Makes a directory and, with `parents`, those above it; then one that is there is fine."""
         body: dict[str, Any] = {"path": path, "parents": parents}
         if mode is not None:
             body["mode"] = f"{mode:o}"
-        await self._client.json("POST", f"{self._path}/mkdir", body)
+        await self._connection.request("POST", f"{self._path}/mkdir", body=body)
 
     async def remove(self, path: str, *, recursive: bool = False) -> None:
-        """Removes a file, an empty directory, or with `recursive` a directory with all in it."""
-        await self._client.json("DELETE", self._path, path=path, recursive=recursive)
+        """Removes a file or an empty directory; with `recursive`, all that is in it too. Raises `NotFound`."""
+        parameters = {"path": path, "recursive": "true" if recursive else None}
+        await self._connection.request("DELETE", self._path, parameters=parameters, waits=True)
 
-    async def rename(self, source: str, target: str) -> None:
-        """Renames a path; what is at the target is replaced."""
-        body = {"from": source, "to": target}
-        await self._client.json("POST", f"{self._path}/rename", body)
+    async def rename(self, from_path: str, to_path: str) -> None:
+        """Gives a file another path, in the place of a file that is there."""
+        await self._connection.request("POST", f"{self._path}/rename", body={"from": from_path, "to": to_path})
 
-    async def upload(self, source: str | os.PathLike[str], target: str) -> None:
-        """Copies a file or directory of the host to exactly `target`, with permission bits.
+    async def upload(self, local: str | os.PathLike[str], remote: str) -> Transfer:
+        """Copies a local file to the path `remote`, or what is in a local directory into the directory `remote`.
 
-        Symlinks are refused: what they would lead to in the sandbox is something else.
+        Symlinks are not followed: below a directory they are skipped and named in the answer, like all else
+        that is neither a file nor a directory. Permission bits are kept.
         """
-        pending = [(Path(source), target)]
-        while pending:
-            path, place = pending.pop()
-            if path.is_symlink():
-                raise InvalidArgument(f"cannot copy `{path}`: it is a symlink")
-            mode = path.stat().st_mode & 0o7777
-            if path.is_dir():
-                await self.mkdir(place, mode=mode)
-                children = sorted(path.iterdir(), reverse=True)
-                pending += [(child, f"{place.rstrip('/')}/{child.name}") for child in children]
-            elif path.is_file():
-                await self.write(place, _content(path), mode=mode)
-            else:
-                raise InvalidArgument(f"cannot copy `{path}`: it is no file and no directory")
+        start = os.fspath(local)
+        if not await in_thread(os.path.isdir, start):
+            return Transfer(1, 0, await self._upload_file(start, remote), ())
+        tally = _Tally()
+        waiting = [(start, remote.rstrip("/") or "/")]
+        while waiting:
+            here, there = waiting.pop()
+            await self.mkdir(there)
+            tally.directories += 1
+            for name, mode in await in_thread(list_local, here):
+                source, target = os.path.join(here, name), f"{there.rstrip('/')}/{name}"
+                if stat_bits.S_ISDIR(mode):
+                    waiting.append((source, target))
+                elif stat_bits.S_ISREG(mode):
+                    tally.files += 1
+                    tally.bytes += await self._upload_file(source, target)
+                else:
+                    tally.skipped.append(source)
+        return tally.transfer()
 
-    async def download(self, source: str, target: str | os.PathLike[str]) -> None:
-        """Copies a file or directory of the sandbox to exactly `target` of the host, which must
-        not be there.
+    async def _upload_file(self, source: str, target: str) -> int:
+        file = await in_thread(LocalFile.reading, source)
 
-        Nothing is written outside `target`, whatever the sandbox tells; symlinks are refused.
+        async def pieces() -> AsyncIterator[bytes]:
+            while True:
+                piece = await in_thread(file.read, _PIECE)
+                if not piece:
+                    return
+                yield piece
+
+        try:
+            return await self.write(target, pieces(), mode=file.mode)
+        finally:
+            await in_thread(file.close)
+
+    async def download(self, remote: str, local: str | os.PathLike[str]) -> Transfer:
+        """Copies a file to the local path, or what is in a directory into the local directory.
+
+        The guest is not believed: a name with a separator in it is refused, no symlink is made or followed
+        below `local`, and each file appears whole or not at all. What is neither a file nor a directory is
+        skipped and named in the answer. Permission bits are kept, without those for set-user-id and the like.
         """
-        root = Path(target)
-        if root.exists() or root.is_symlink():
-            raise InvalidArgument(f"`{root}` is there already")
-        pending = [(await self.stat(source), source, root)]
-        while pending:
-            entry, path, place = pending.pop()
-            if entry.kind == "directory":
-                place.mkdir()
-                for child in reversed(await self.list(path)):
-                    if child.name in ("", ".", "..") or "/" in child.name or "\0" in child.name:
-                        raise InvalidArgument(f"the sandbox names a file `{child.name!r}`")
-                    inner = f"{path.rstrip('/')}/{child.name}"
-                    pending.append((child, inner, place / child.name))
-            elif entry.kind == "file":
-                with place.open("xb") as file:
-                    async for chunk in self.stream(path):
-                        file.write(chunk)
-            else:
-                raise InvalidArgument(f"cannot copy `{path}`: it is a {entry.kind}")
-            place.chmod(entry.mode & 0o777)
+        target = os.fspath(local)
+        entry = await self.stat(remote)
+        if entry.kind == "file":
+            return Transfer(1, 0, await self._download_file(remote, target, entry.mode), ())
+        if entry.kind != "directory":
+            raise InvalidArgument(f"`{remote}` is neither a file nor a directory")
+        tally = _Tally()
+        await in_thread(make_directory, target, True)
+        waiting = [(remote.rstrip("/") or "/", target, 0)]
+        while waiting:
+            there, here, depth = waiting.pop()
+            tally.directories += 1
+            for child in await self.list(there):
+                name = entry_name(child.name)
+                source, place = f"{there.rstrip('/')}/{name}", os.path.join(here, name)
+                if child.kind == "file":
+                    tally.files += 1
+                    tally.bytes += await self._download_file(source, place, child.mode)
+                elif child.kind == "directory" and depth < _MAX_DEPTH:
+                    await in_thread(make_directory, place, False)
+                    waiting.append((source, place, depth + 1))
+                else:
+                    tally.skipped.append(source)
+        return tally.transfer()
 
-    async def watch(self, path: str, *, interval: float = 0.5) -> AsyncIterator[FileChange]:
-        """What becomes of a file, or of what is directly in a directory, for as long as it is
-        asked for.
+    async def _download_file(self, source: str, target: str, mode: int) -> int:
+        file = await in_thread(LocalFile.replacing, target, mode & 0o777)
+        try:
+            async for chunk in self.read_chunks(source):
+                await in_thread(file.write, chunk)
+            await in_thread(file.put_in_place)
+        finally:
+            await in_thread(file.close)
+        return file.size
 
-        It looks every `interval` seconds: of several changes in between, one is seen.
+    async def watch(self, path: str, *, interval: float = 1.0, recursive: bool = False) -> AsyncIterator[FileChange]:
+        """Changes of a file or below a directory, for as long as it is iterated.
+
+        It polls: every `interval` seconds it looks at sizes and times. What came and went in between is not
+        seen, nor is a change that keeps both.
         """
-        before = await self._look(path)
+        before = await self._look(path, recursive)
         while True:
-            await asyncio.sleep(interval)
-            now = await self._look(path)
+            await pause(interval)
+            now = await self._look(path, recursive)
             for name in sorted(before.keys() | now.keys()):
                 if name not in before:
                     yield FileChange("created", name)
@@ -164,19 +203,35 @@ class AsyncFiles:
                     yield FileChange("modified", name)
             before = now
 
-    async def _look(self, path: str) -> dict[str, tuple[int, int]]:
+    async def _look(self, path: str, recursive: bool) -> dict[str, FileEntry]:
+        seen: dict[str, FileEntry] = {}
         try:
-            entry = await self.stat(path)
-            if entry.kind != "directory":
-                return {path: (entry.modified_at_ms, entry.size)}
-            entries = await self.list(path)
+            start = await self.stat(path)
         except NotFound:
-            return {}
-        inner = path.rstrip("/")
-        return {f"{inner}/{one.name}": (one.modified_at_ms, one.size) for one in entries}
+            await self.stat("/")
+            return seen
+        if start.kind != "directory":
+            return {path: start}
+        waiting = [(path.rstrip("/"), 0)]
+        while waiting:
+            there, depth = waiting.pop()
+            try:
+                entries = await self.list(there or "/")
+            except NotFound:
+                continue  # it went away since it was listed
+            for entry in entries:
+                seen[f"{there}/{entry.name}"] = entry
+                if recursive and entry.kind == "directory" and depth < _MAX_DEPTH:
+                    waiting.append((f"{there}/{entry.name}", depth + 1))
+        return seen
 
 
-async def _content(path: Path) -> AsyncIterator[bytes]:
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            yield chunk
+class _Tally:
+    def __init__(self) -> None:
+        self.files = 0
+        self.directories = 0
+        self.bytes = 0
+        self.skipped: builtins.list[str] = []
+
+    def transfer(self) -> Transfer:
+        return Transfer(self.files, self.directories, self.bytes, tuple(self.skipped))

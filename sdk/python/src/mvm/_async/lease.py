@@ -1,79 +1,83 @@
-"""A lease: sandboxes that live as long as a connection."""
+"""The lease that keeps sandboxes: they end when its connection does."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import AsyncIterator, Callable
-from typing import TYPE_CHECKING, Any
+import weakref
+from collections.abc import Callable
+from typing import Any
 
-from ..errors import Error, TransportError, from_problem
-from .client import AsyncClient
+from mvm._async.concurrency import AsyncPump
+from mvm._async.connection import AsyncConnection
+from mvm.errors import Error, TransportError, from_problem
+from mvm.frames import LineDecoder
+from mvm.model import SandboxInfo
 
-if TYPE_CHECKING:
-    import httpx
-
-Progress = Callable[[str], None]
+# By identifier, so that any handle of a sandbox that this process owns can give it up.
+_leases: weakref.WeakValueDictionary[str, AsyncLease] = weakref.WeakValueDictionary()
 
 
 class AsyncLease:
-    """Holds the answer of `POST /v1/leases` open.
+    """Sandboxes that live as long as this value.
 
-    Nothing reads it once all is made. The server's pings, 17 bytes every 5 seconds, stay in the
-    socket's buffers, which hold them for hours; a server that cannot send more waits, and still
-    sees when this end is closed.
+    The server sends a ping every five seconds. Each one that nobody reads takes some 700 bytes of the
+    kernel's buffer, whatever its length, and the buffer would be full after half an hour: so they are read,
+    by a task or a thread of the lease's own, and thrown away.
     """
 
-    def __init__(self, client: AsyncClient, response: httpx.Response) -> None:
-        """A lease whose answer has begun."""
-        self._client = client
-        self._response = response
-        self._lines = _lines(client.chunks(response))
-        self._holders = 0
+    def __init__(self, pump: AsyncPump) -> None:
+        self._pump = pump
+        self._members: set[str] = set()
 
     @classmethod
     async def open(
-        cls, client: AsyncClient, request: dict[str, Any], on_progress: Progress | None
-    ) -> tuple[AsyncLease, list[dict[str, Any] | Error]]:
-        """Asks for sandboxes and waits for all: each one's record, or why there is none."""
-        response = await client.open("POST", "/v1/leases", body=request, endless=True)
-        lease = cls(client, response)
-        outcomes: list[dict[str, Any] | Error] = []
+        cls,
+        connection: AsyncConnection,
+        body: dict[str, Any],
+        on_progress: Callable[[str], None] | None = None,
+    ) -> tuple[AsyncLease, list[SandboxInfo]]:
+        """Asks for sandboxes and waits until all are there. If one failed, none stays, and its error is raised."""
+        pump = await connection.stream("POST", "/v1/leases", body=body, is_lease=True)
+        lease = cls(pump)
         try:
-            async for line in lease._lines:
-                event = json.loads(line)
-                kind = event["event"]
-                if kind == "progress" and on_progress is not None:
-                    on_progress(event["stage"])
-                elif kind == "sandbox":
-                    outcomes.append(event["sandbox"])
-                    lease._holders += 1
-                elif kind == "failed":
-                    outcomes.append(from_problem(event["problem"]))
-                elif kind == "ready":
-                    break
-            else:
-                raise TransportError("the server ended the lease before its sandboxes ran")
+            sandboxes = await _members(pump, on_progress)
         except BaseException:
-            await lease.end()
+            await pump.stop()
             raise
-        if lease._holders == 0:
-            await lease.end()
-        return lease, outcomes
+        pump.discard()
+        for sandbox in sandboxes:
+            lease._members.add(sandbox.id)
+            _leases[sandbox.id] = lease
+        return lease, sandboxes
 
-    async def release(self) -> None:
-        """Lets go of one sandbox; the lease ends with the last."""
-        self._holders -= 1
-        if self._holders <= 0:
-            await self.end()
-
-    async def end(self) -> None:
-        """Closes the connection: what is leased by it is destroyed."""
-        await self._response.aclose()
+    async def release(self, sandbox: str) -> None:
+        """Counts a sandbox as ended or detached. The connection goes with the last one."""
+        self._members.discard(sandbox)
+        if not self._members:
+            await self._pump.stop()
 
 
-async def _lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    rest = b""
-    async for chunk in chunks:
-        *lines, rest = (rest + chunk).split(b"\n")
-        for line in lines:
-            yield line
+def lease_of(sandbox: str) -> AsyncLease | None:
+    """The lease of this process that keeps the sandbox."""
+    return _leases.get(sandbox)
+
+
+async def _members(pump: AsyncPump, on_progress: Callable[[str], None] | None) -> list[SandboxInfo]:
+    decoder = LineDecoder()
+    sandboxes: dict[int, SandboxInfo] = {}
+    failure: Error | None = None
+    while True:
+        chunk = await pump.next()
+        if chunk is None:
+            raise TransportError("the server ended the lease before the sandbox was there", retryable=True)
+        for event in decoder.feed(chunk):
+            kind = event.get("event")
+            if kind == "progress" and on_progress is not None:
+                on_progress(event["stage"])
+            elif kind == "sandbox":
+                sandboxes[event["index"]] = SandboxInfo.from_json(event["sandbox"])
+            elif kind == "failed":
+                failure = failure or from_problem(event["problem"])
+            elif kind == "ready":
+                if failure is not None:
+                    raise failure
+                return [sandboxes[index] for index in sorted(sandboxes)]

@@ -1,176 +1,214 @@
-"""A process of a sandbox, while it runs."""
+"""A started command: its output as it comes, its standard input, signals, and its end."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
-from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ..errors import TransportError, from_problem
-from ..frames import EVENT, STDOUT, FrameParser
-from ..results import CommandResult, Gap, Output, TextView
-from .client import AsyncClient, part
+from mvm._async.concurrency import AsyncPump, monotonic
+from mvm._async.connection import AsyncConnection
+from mvm.errors import Error, Timeout, TransportError, from_problem
+from mvm.frames import EVENT, STREAMS, FrameDecoder, TextDecoder
+from mvm.model import CommandResult, Output, TextOutput
 
-if TYPE_CHECKING:
-    import httpx
-
-#: What is collected of each output stream, at most, bytes.
-OUTPUT_LIMIT = 16 * 1024 * 1024
+OUTPUT_LIMIT = 16 << 20
 
 
 class AsyncProcess:
-    """A process that was started or attached to.
+    """A process of a sandbox, much like `subprocess.Popen`.
 
-    Iterating gives its output as it comes; `wait` reads what is left of it. Closing it kills the
-    process, unless it was started detached or attached to.
+    Iterating gives its output in pieces, as bytes; the process waits while nobody reads. Unless it was
+    started as `detached`, or was attached to, it is killed when this handle is closed or collected.
     """
 
-    def __init__(self, client: AsyncClient, sandbox: str, response: httpx.Response) -> None:
-        """The process of a stream that has begun."""
-        self._client = client
-        self._sandbox = sandbox
-        self._response = response
-        self._chunks = client.chunks(response)
-        self._parser = FrameParser()
-        self._waiting: list[tuple[int, bytes]] = []
-        self._stdout = bytearray()
-        self._stderr = bytearray()
+    def __init__(self, connection: AsyncConnection, sandbox_path: str, pump: AsyncPump) -> None:
+        self._connection = connection
+        self._sandbox_path = sandbox_path
+        self._pump = pump
+        self._decoder = FrameDecoder()
+        self._ready: list[Output] = []
+        self._offsets = {"stdout": 0, "stderr": 0}
+        self._started: dict[str, Any] | None = None
+        self._exited: dict[str, Any] | None = None
+        self._collected = {"stdout": bytearray(), "stderr": bytearray()}
         self._truncated = False
-        self._result: CommandResult | None = None
-        self.id = 0
-        self.pid = 0
-        self.run_id = ""
 
-    async def begin(self) -> AsyncProcess:
-        """Reads what the stream begins with."""
-        frame = await self._next_frame()
-        if frame is None:
-            raise TransportError("the stream ended before the process began")
-        event = json.loads(frame[1])
-        if event["event"] == "failed":
-            raise from_problem(event["problem"])
-        self.id = int(event["process_id"])
-        self.pid = int(event["pid"])
-        self.run_id = str(event["run_id"])
-        return self
+    @classmethod
+    async def open(
+        cls,
+        connection: AsyncConnection,
+        sandbox_path: str,
+        method: str,
+        path: str,
+        *,
+        body: Any = None,
+        parameters: dict[str, Any] | None = None,
+    ) -> AsyncProcess:
+        """Asks for the stream of a process and waits for its first event."""
+        pump = await connection.stream(method, sandbox_path + path, body=body, parameters=parameters)
+        process = cls(connection, sandbox_path, pump)
+        try:
+            while process._started is None:
+                await process._receive(connection.request_timeout)
+        except BaseException:
+            await pump.stop()
+            raise
+        return process
+
+    @property
+    def id(self) -> int:
+        """The number by which `commands.attach` finds this process again."""
+        assert self._started is not None
+        return self._started["process_id"]
+
+    @property
+    def pid(self) -> int:
+        """The number of the process in the guest."""
+        assert self._started is not None
+        return self._started["pid"]
+
+    @property
+    def run_id(self) -> str | None:
+        """The name of this run in audit records and receipts."""
+        assert self._started is not None
+        return self._started.get("run_id")
+
+    @property
+    def stdout_offset(self) -> int:
+        """How many bytes of standard output were given out: where an attachment would go on."""
+        return self._offsets["stdout"]
+
+    @property
+    def stderr_offset(self) -> int:
+        """How many bytes of standard error were given out: where an attachment would go on."""
+        return self._offsets["stderr"]
 
     async def __aenter__(self) -> AsyncProcess:
-        """The process itself."""
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Closes it."""
+    async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    def __aiter__(self) -> AsyncIterator[Output | Gap]:
-        """Its output as it comes."""
-        return self._events()
+    def __aiter__(self) -> AsyncIterator[Output]:
+        return self._outputs()
 
-    async def _events(self) -> AsyncIterator[Output | Gap]:
-        while (event := await self.next()) is not None:
-            yield event
+    async def _outputs(self) -> AsyncIterator[Output]:
+        while True:
+            output = await self._next(None)
+            if output is None:
+                return
+            yield output
 
-    async def next(self) -> Output | Gap | None:
-        """What it writes next; nothing when it has ended."""
-        while self._result is None:
-            frame = await self._next_frame()
-            if frame is None:
-                raise TransportError(
-                    "the stream ended before the process",
-                    hint="attach to it again: commands.attach(process.id)",
-                    retryable=True,
-                )
-            kind, payload = frame
-            if kind != EVENT:
-                return self._take(Output("stdout" if kind == STDOUT else "stderr", payload))
-            event = json.loads(payload)
-            if event["event"] == "gap":
-                self._truncated = True
-                return Gap(event["stream"], event["from"], event["to"])
-            if event["event"] == "exited":
-                await self._finish(event["result"])
-            elif event["event"] == "failed":
-                raise from_problem(event["problem"])
-        return None
-
-    async def text(self) -> AsyncIterator[str]:
-        """Standard output as text, as it comes; a character is never split."""
-        view = TextView()
-        async for event in self:
-            if isinstance(event, Output) and event.stream == "stdout":
-                text = view.feed(event.data)
-                if text:
-                    yield text
-        rest = view.feed(b"", final=True)
-        if rest:
+    async def text(self) -> AsyncIterator[TextOutput]:
+        """The output as UTF-8. No piece begins or ends inside a character; what is none becomes U+FFFD."""
+        decoder = TextDecoder()
+        async for output in self:
+            text = decoder.feed(output.stream, output.data)
+            if text:
+                yield TextOutput(output.stream, text)
+        for rest in decoder.end():
             yield rest
 
-    async def wait(self) -> CommandResult:
-        """Waits for its end. The result has all output since this process was made, up to 16 MiB
-        of each stream.
+    async def wait(self, timeout: float | None = None) -> CommandResult:
+        """Reads what is left of the output and gives the result with it.
+
+        What was iterated over before is not in the result, nor more than 16 MiB of each stream: the rest is
+        marked by `truncated`. Raises `Timeout` after `timeout` seconds; the process and what was read so far
+        are kept for the next call.
         """
-        while await self.next() is not None:
-            pass
-        assert self._result is not None
-        return self._result
+        deadline = None if timeout is None else monotonic() + timeout
+        while True:
+            left = None if deadline is None else max(0.0, deadline - monotonic())
+            output = await self._next(left)
+            if output is None:
+                return self._result()
+            kept = self._collected[output.stream]
+            room = OUTPUT_LIMIT - len(kept)
+            kept += output.data[:room]
+            self._truncated |= len(output.data) > room or output.lost > 0
 
-    def poll(self) -> CommandResult | None:
-        """The result, once the end was read; nothing before."""
-        return self._result
-
-    async def send_stdin(self, data: bytes | str) -> None:
-        """Sends bytes to its standard input, or its terminal; text as UTF-8."""
-        content = data.encode() if isinstance(data, str) else data
-        await self._client.content("POST", self._path("stdin"), content)
-
-    async def close_stdin(self) -> None:
-        """Ends its standard input."""
-        await self._client.content("POST", self._path("stdin"), b"", close=True)
+    async def poll(self) -> CommandResult | None:
+        """The result if the process has ended, without its output; None while it runs."""
+        if self._exited is not None:
+            return CommandResult.from_json(self._exited)
+        items = (await self._connection.request("GET", f"{self._sandbox_path}/processes"))["items"]
+        for item in items:
+            if item["id"] == self.id and item["result"] is not None:
+                return CommandResult.from_json({**item["result"], "run_id": self.run_id})
+        return None
 
     async def kill(self, signal: int = 9, *, group: bool = True) -> None:
-        """Signals it, with its whole group."""
-        body = {"signal": signal, "group": group}
-        await self._client.json("POST", self._path("signal"), body)
+        """Sends a signal to the process and, with `group`, to all it started. None if it has ended."""
+        try:
+            await self._connection.request("POST", self._path("signal"), body={"signal": signal, "group": group})
+        except Error:
+            if self._exited is None and await self.poll() is None:
+                raise
 
     async def terminate(self) -> None:
-        """Asks it to end (SIGTERM)."""
+        """Sends SIGTERM."""
         await self.kill(15)
 
+    async def send_stdin(self, data: bytes | str) -> None:
+        """Writes to standard input; waits while the process does not read."""
+        content = data.encode() if isinstance(data, str) else data
+        await self._connection.request("POST", self._path("stdin"), content=content, waits=True)
+
+    async def close_stdin(self) -> None:
+        """Ends standard input."""
+        await self._connection.request("POST", self._path("stdin"), content=b"", parameters={"close": "true"})
+
     async def resize(self, columns: int, rows: int) -> None:
-        """Tells its terminal its new size in character cells."""
-        body = {"columns": columns, "rows": rows}
-        await self._client.json("POST", self._path("resize"), body)
+        """Tells the terminal its size."""
+        await self._connection.request("POST", self._path("resize"), body={"columns": columns, "rows": rows})
 
     async def close(self) -> None:
-        """Lets go of it; one that was started, not detached, is killed."""
-        await self._response.aclose()
+        """Lets go of the process: one that is not detached is killed."""
+        await self._pump.stop()
 
     def _path(self, what: str) -> str:
-        return f"/v1/sandboxes/{part(self._sandbox)}/processes/{self.id}/{what}"
+        return f"{self._sandbox_path}/processes/{self.id}/{what}"
 
-    def _take(self, output: Output) -> Output:
-        kept = self._stdout if output.stream == "stdout" else self._stderr
-        room = OUTPUT_LIMIT - len(kept)
-        self._truncated |= len(output.data) > room
-        kept += output.data[:room]
+    async def _next(self, timeout: float | None) -> Output | None:
+        while not self._ready:
+            if self._exited is not None:
+                return None
+            await self._receive(timeout)
+        output = self._ready.pop(0)
+        self._offsets[output.stream] += output.lost + len(output.data)
         return output
 
-    async def _finish(self, result: dict[str, Any]) -> None:
-        self._result = CommandResult.of(
-            result, bytes(self._stdout), bytes(self._stderr), self._truncated
-        )
-        await self.close()
+    async def _receive(self, timeout: float | None) -> None:
+        try:
+            chunk = await self._pump.next(timeout)
+        except TimeoutError:
+            raise Timeout("the process went on for longer than the wait", retryable=True) from None
+        if chunk is None:
+            raise TransportError("the stream of the process ended before its result", retryable=True)
+        for kind, payload in self._decoder.feed(chunk):
+            if kind == EVENT:
+                self._note(json.loads(payload))
+            else:
+                self._ready.append(Output(STREAMS[kind], payload))
 
-    async def _next_frame(self) -> tuple[int, bytes] | None:
-        while not self._waiting:
-            chunk = await anext(self._chunks, None)
-            if chunk is None:
-                return None
-            self._waiting = self._parser.feed(chunk)
-        return self._waiting.pop(0)
+    def _note(self, event: dict[str, Any]) -> None:
+        kind = event.get("event")
+        if kind == "started":
+            self._started = event
+            self._offsets = {"stdout": event["stdout_offset"], "stderr": event["stderr_offset"]}
+        elif kind == "gap":
+            self._ready.append(Output(event["stream"], b"", event["to"] - event["from"]))
+        elif kind == "exited":
+            self._exited = event["result"]
+        elif kind == "failed":
+            raise from_problem(event["problem"])
+
+    def _result(self) -> CommandResult:
+        assert self._exited is not None
+        return CommandResult.from_json(
+            self._exited,
+            stdout=bytes(self._collected["stdout"]),
+            stderr=bytes(self._collected["stderr"]),
+            truncated=self._truncated,
+        )

@@ -1,346 +1,265 @@
-"""Sandboxes and snapshots."""
+"""A sandbox: one microVM with its state."""
 
 from __future__ import annotations
 
-import asyncio
-import os
-from collections.abc import AsyncIterator, Mapping
-from types import TracebackType
-from typing import Any, Literal
+import builtins
+import codecs
+from collections.abc import AsyncIterator, Callable
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from .. import server
-from ..errors import Error
-from ..results import Metrics, Plan, ReceiptVerdict, SandboxInfo, SnapshotInfo
-from .client import AsyncClient, part
-from .commands import AsyncCommands
-from .files import AsyncFiles
-from .lease import AsyncLease, Progress
+from mvm._async.commands import AsyncCommands
+from mvm._async.connection import DEFAULT_REQUEST_TIMEOUT, AsyncConnection
+from mvm._async.files import AsyncFiles
+from mvm._async.lease import AsyncLease, lease_of
+from mvm._async.snapshot import AsyncSnapshot
+from mvm.errors import NotFound
+from mvm.model import HostInfo, Metrics, Plan, ReceiptVerdict, SandboxInfo, SnapshotInfo
+from mvm.request import CreateOptions, create_body, segment
 
-#: What becomes of several: each is a sandbox, or why there is none.
-Outcomes = list["AsyncSandbox | Error"]
-SandboxInfos = list[SandboxInfo]
-SnapshotInfos = list[SnapshotInfo]
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
-_clients: dict[tuple[object, ...], AsyncClient] = {}
-
-
-def _client(request_timeout: float | None) -> AsyncClient:
-    """The client of this process, of this loop, and of the server that is there now."""
-    address = server.locate()
-    key = (os.getpid(), _loop(), address, request_timeout)
-    if key not in _clients:
-        _clients[key] = AsyncClient(address, request_timeout)
-    return _clients[key]
-
-
-def _loop() -> object:
-    return asyncio.get_running_loop()
-
-
-def _spec(
-    image: str | None,
-    name: str | None,
-    vcpus: int | None,
-    memory_mib: int | None,
-    disk_mib: int | None,
-    environment: Mapping[str, str] | None,
-    working_directory: str | None,
-    user: str | None,
-    ttl_seconds: int | None,
-    profile: str | None,
-    unsupported: dict[str, Any],
-) -> dict[str, Any]:
-    resources = {"vcpus": vcpus, "memory_mib": memory_mib, "disk_mib": disk_mib}
-    resources = {name: value for name, value in resources.items() if value is not None}
-    spec: dict[str, Any] = {
-        "image": image,
-        "name": name,
-        "resources": resources or None,
-        "environment": dict(environment) if environment else None,
-        "working_directory": working_directory,
-        "user": user,
-        "ttl_seconds": ttl_seconds,
-        "profile": profile,
-        **unsupported,
-    }
-    return {name: value for name, value in spec.items() if value is not None}
+SelfT = TypeVar("SelfT", bound="AsyncSandbox")
+OnProgress = Callable[[str], None]
+_PAGE = 100
 
 
 class AsyncSandbox:
-    """A sandbox: one microVM with its state.
+    """One microVM with its state. Make one with `create`, `restore` or `fork`, find one with `connect`.
 
-    One that was created here lives until it is destroyed, its context ends, its time to live is
-    over, or this process ends, however it does, unless it is detached.
+    A sandbox that was made here ends with its context, with `destroy`, when this value is collected, at its
+    `ttl_seconds`, and when this process dies in whatever way; not if it was given to itself by `detach`.
+    A sandbox that `connect` found keeps its owner and its end.
     """
 
-    def __init__(self, client: AsyncClient, id: str, lease: AsyncLease | None = None) -> None:
-        """The sandbox of an identifier; made by `create` and `connect`."""
-        self._client = client
+    def __init__(self, connection: AsyncConnection, info: SandboxInfo, lease: AsyncLease | None) -> None:
+        path = f"/v1/sandboxes/{segment(info.id)}"
+        self.id: str = info.id
+        self.name: str | None = info.name
+        self.commands = AsyncCommands(connection, path)
+        self.files = AsyncFiles(connection, path)
+        self._connection = connection
+        self._path = path
         self._lease = lease
-        self.id = id
-        self.commands = AsyncCommands(client, id)
-        self.files = AsyncFiles(client, id)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name or self.id}>"
+
+    async def __aenter__(self: SelfT) -> SelfT:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._lease is not None:
+            try:
+                await self.destroy()
+            except NotFound:
+                pass  # it has ended before, by its time or by another handle
 
     @classmethod
     async def create(
-        cls,
+        cls: type[SelfT],
         *,
-        image: str | None = None,
-        name: str | None = None,
-        vcpus: int | None = None,
-        memory_mib: int | None = None,
-        disk_mib: int | None = None,
-        environment: Mapping[str, str] | None = None,
-        working_directory: str | None = None,
-        user: str | None = None,
-        ttl_seconds: int | None = None,
-        profile: Literal["restrictive", "standard", "dev", "production"] | None = None,
-        network: Any = None,
-        secrets: Any = None,
-        mounts: Any = None,
-        ports: Any = None,
-        on_progress: Progress | None = None,
-        request_timeout: float | None = None,
-    ) -> AsyncSandbox:
-        """Creates a sandbox; returns when its agent answers.
+        request_timeout: float | None = DEFAULT_REQUEST_TIMEOUT,
+        on_progress: OnProgress | None = None,
+        **options: Unpack[CreateOptions],
+    ) -> SelfT:
+        """Creates a sandbox that this process owns, from the default image unless `image` names another.
 
-        Without arguments it is of the default image. It is destroyed `ttl_seconds` after its
-        creation; without them it has no end of its own. `request_timeout` bounds single requests
-        of this process, in seconds. `network`, `secrets`, `mounts` and `ports` are not there yet,
-        and refused.
+        `request_timeout` (seconds, None: none) limits how long the server may leave a request of this handle
+        without an answer; it limits no command and no start. `on_progress` is told what is being done.
+        Raises `InvalidArgument`, `PolicyDenied`, `AdmissionFailed`, `BuildFailed`, `BackendUnsupported`.
         """
-        unsupported = {"network": network, "secrets": secrets, "mounts": mounts, "ports": ports}
-        spec = _spec(
-            image,
-            name,
-            vcpus,
-            memory_mib,
-            disk_mib,
-            environment,
-            working_directory,
-            user,
-            ttl_seconds,
-            profile,
-            unsupported,
+        body = {"create": create_body(options)}
+        return (await cls._leased(AsyncConnection(request_timeout), body, on_progress))[0]
+
+    @classmethod
+    async def create_detached(
+        cls: type[SelfT],
+        *,
+        ttl_seconds: int,
+        idempotency_key: str | None = None,
+        request_timeout: float | None = DEFAULT_REQUEST_TIMEOUT,
+        **options: Any,
+    ) -> SelfT:
+        """Creates a sandbox that belongs to itself and ends after `ttl_seconds`; the options are those of `create`.
+
+        A second call with the same `idempotency_key` gives the sandbox of the first.
+        """
+        connection = AsyncConnection(request_timeout)
+        answer = await connection.request(
+            "POST",
+            "/v1/sandboxes",
+            body=create_body({**options, "ttl_seconds": ttl_seconds}),
+            headers={"Idempotency-Key": idempotency_key} if idempotency_key is not None else None,
+            waits=True,
         )
-        [sandbox] = await cls._lease_of({"create": spec}, on_progress, request_timeout)
-        return _must(sandbox)
+        return cls(connection, SandboxInfo.from_json(answer), None)
+
+    @classmethod
+    async def connect(
+        cls: type[SelfT], sandbox: str, *, request_timeout: float | None = DEFAULT_REQUEST_TIMEOUT
+    ) -> SelfT:
+        """Another handle of the sandbox of a name or identifier. Raises `NotFound`."""
+        connection = AsyncConnection(request_timeout)
+        answer = await connection.request("GET", f"/v1/sandboxes/{segment(sandbox)}")
+        return cls(connection, SandboxInfo.from_json(answer), None)
+
+    @classmethod
+    async def list(cls, *, request_timeout: float | None = DEFAULT_REQUEST_TIMEOUT) -> builtins.list[SandboxInfo]:
+        """The records of all sandboxes of the host, the oldest first."""
+        connection = AsyncConnection(request_timeout)
+        found: builtins.list[SandboxInfo] = []
+        parameters: dict[str, Any] = {"limit": _PAGE}
+        while True:
+            page = await connection.request("GET", "/v1/sandboxes", parameters=parameters)
+            found += [SandboxInfo.from_json(item) for item in page["items"]]
+            if page["next_cursor"] is None:
+                return found
+            parameters["cursor"] = page["next_cursor"]
 
     @classmethod
     async def restore(
-        cls,
-        snapshot: str,
+        cls: type[SelfT],
+        snapshot: AsyncSnapshot | str,
         *,
         name: str | None = None,
         ttl_seconds: int | None = None,
-        request_timeout: float | None = None,
-    ) -> AsyncSandbox:
-        """Makes a sandbox that goes on from a snapshot, by name or identifier."""
-        order = {"snapshot": snapshot, "name": name, "ttl_seconds": ttl_seconds}
-        [sandbox] = await cls._lease_of({"restore": order}, None, request_timeout)
-        return _must(sandbox)
+        request_timeout: float | None = DEFAULT_REQUEST_TIMEOUT,
+        on_progress: OnProgress | None = None,
+    ) -> SelfT:
+        """A new sandbox that goes on from a snapshot. Raises `NotFound` and `SnapshotMismatch`."""
+        wanted = {"snapshot": snapshot if isinstance(snapshot, str) else snapshot.id}
+        body = {"restore": {**wanted, **_given(name=name, ttl_seconds=ttl_seconds)}}
+        return (await cls._leased(AsyncConnection(request_timeout), body, on_progress))[0]
+
+    async def fork(
+        self: SelfT,
+        count: int = 1,
+        *,
+        name: str | None = None,
+        ttl_seconds: int | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> builtins.list[SelfT]:
+        """`count` new sandboxes that go on from here, each by itself. If one fails, none stays.
+
+        They share a connection: one that is not destroyed ends when the last handle of them all is collected.
+        """
+        body = {"fork": {"source": self.id, "count": count, **_given(name=name, ttl_seconds=ttl_seconds)}}
+        return await self._leased(self._connection, body, on_progress)
 
     @classmethod
-    async def fork_snapshot(
-        cls, snapshot: str, count: int, *, request_timeout: float | None = None
-    ) -> Outcomes:
-        """Makes sandboxes that go on from a snapshot; each is a sandbox, or why there is none."""
-        order = {"source": snapshot, "count": count}
-        return await cls._lease_of({"fork": order}, None, request_timeout)
-
-    @classmethod
-    async def connect(cls, sandbox: str, *, request_timeout: float | None = None) -> AsyncSandbox:
-        """The sandbox of a name or identifier. Its owner and end stay what they are."""
-        client = _client(request_timeout)
-        info = await client.json("GET", f"/v1/sandboxes/{part(sandbox)}")
-        return cls(client, info["id"])
-
-    @classmethod
-    async def list(cls, *, request_timeout: float | None = None) -> SandboxInfos:
-        """Every sandbox of the host, the oldest first."""
-        client = _client(request_timeout)
-        found: SandboxInfos = []
-        query: dict[str, Any] = {"limit": 1000}
-        while True:
-            page = await client.json("GET", "/v1/sandboxes", **query)
-            found += [SandboxInfo.of(item) for item in page["items"]]
-            if page["next_cursor"] is None:
-                return found
-            query["cursor"] = page["next_cursor"]
-
-    @classmethod
-    async def _lease_of(
-        cls, request: dict[str, Any], on_progress: Progress | None, timeout: float | None
-    ) -> Outcomes:
-        client = _client(timeout)
-        lease, outcomes = await AsyncLease.open(client, request, on_progress)
-        return [
-            outcome if isinstance(outcome, Error) else cls(client, outcome["id"], lease)
-            for outcome in outcomes
-        ]
-
-    async def __aenter__(self) -> AsyncSandbox:
-        """The sandbox itself."""
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Destroys what is leased here."""
-        if self._lease is not None:
-            await self.destroy()
+    async def _leased(
+        cls: type[SelfT], connection: AsyncConnection, body: dict[str, Any], on_progress: OnProgress | None
+    ) -> builtins.list[SelfT]:
+        lease, sandboxes = await AsyncLease.open(connection, body, on_progress)
+        return [cls(connection, info, lease) for info in sandboxes]
 
     async def info(self) -> SandboxInfo:
-        """What is recorded of it now."""
-        return SandboxInfo.of(await self._client.json("GET", self._path()))
+        """Its record as it is now. Raises `NotFound` when it has ended and is gone."""
+        return SandboxInfo.from_json(await self._connection.request("GET", self._path))
 
     async def metrics(self) -> Metrics:
-        """What it takes of its host now."""
-        return Metrics(**await self._client.json("GET", self._path("metrics")))
+        """What its microVM uses on the host."""
+        answer = await self._connection.request("GET", f"{self._path}/metrics")
+        return Metrics(answer["memory_bytes"], answer["cpu_ms"], answer["disk_bytes"])
 
-    async def logs(
-        self, *, source: Literal["guest", "machine"] = "guest", follow: bool = False
-    ) -> AsyncIterator[bytes]:
-        """Its log, part by part: of the guest's kernel and agent, or of the hypervisor. With
-        `follow`, until it ends.
-        """
-        query = {"source": source, "follow": follow}
-        response = await self._client.open("GET", self._path("logs"), query=query, endless=True)
-        try:
-            async for chunk in self._client.chunks(response):
-                yield chunk
-        finally:
-            await response.aclose()
+    async def logs(self, *, follow: bool = False, source: Literal["guest", "machine"] = "guest") -> AsyncIterator[str]:
+        """The messages of the guest's kernel, or of the machine, in pieces; with `follow` also those to come."""
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        parameters = {"source": source, "follow": "true" if follow else None}
+        async for chunk in self._connection.chunks(f"{self._path}/logs", parameters, waits=follow):
+            text = decoder.decode(chunk)
+            if text:
+                yield text
 
-    async def pause(self) -> None:
-        """Takes its processors away; its memory stays."""
-        await self._client.json("POST", self._path("pause"))
+    async def pause(self) -> SandboxInfo:
+        """Lets it stand still; its memory stays. Nothing happens to one that is paused."""
+        return await self._change("pause")
 
-    async def resume(self) -> None:
-        """Lets a paused or cold sandbox go on."""
-        await self._client.json("POST", self._path("resume"))
+    async def resume(self) -> SandboxInfo:
+        """Lets it go on after `pause` or `cold`."""
+        return await self._change("resume")
 
-    async def cold(self) -> None:
+    async def cold(self) -> SandboxInfo:
         """Saves it to disk and frees its memory; `resume` brings it back."""
-        await self._client.json("POST", self._path("cold"))
+        return await self._change("cold")
 
-    async def snapshot(self, *, name: str | None = None) -> SnapshotInfo:
-        """Saves it, with its processes and files, while it goes on."""
-        record = await self._client.json("POST", self._path("snapshots"), {"name": name})
-        return SnapshotInfo(**record)
+    async def _change(self, verb: str) -> SandboxInfo:
+        return SandboxInfo.from_json(await self._connection.request("POST", f"{self._path}/{verb}", waits=True))
 
-    async def fork(self, count: int) -> Outcomes:
-        """Makes sandboxes that go on from this one as it is now; each is a sandbox, or why there
-        is none.
+    async def snapshot(self, name: str | None = None) -> AsyncSnapshot:
+        """Saves its memory, processes and files; it goes on. The snapshot stays until it is removed."""
+        answer = await self._connection.request("POST", f"{self._path}/snapshots", body=_given(name=name), waits=True)
+        return AsyncSnapshot(self._connection, SnapshotInfo.from_json(answer))
+
+    async def set_ttl(self, ttl_seconds: int | None) -> SandboxInfo:
+        """Lets it end so many seconds from now; None: at no time, if it has an owner."""
+        answer = await self._connection.request("PUT", f"{self._path}/ttl", body={"ttl_seconds": ttl_seconds})
+        return SandboxInfo.from_json(answer)
+
+    async def detach(self, ttl_seconds: int | None = None) -> None:
+        """Gives it to itself: it ends at its time and no more with this process.
+
+        Raises `InvalidArgument` if it has no end and `ttl_seconds` is None.
         """
-        order = {"source": self.id, "count": count}
-        lease, outcomes = await AsyncLease.open(self._client, {"fork": order}, None)
-        return [
-            outcome
-            if isinstance(outcome, Error)
-            else AsyncSandbox(self._client, outcome["id"], lease)
-            for outcome in outcomes
-        ]
+        await self._connection.request("POST", f"{self._path}/detach", body=_given(ttl_seconds=ttl_seconds))
+        await self._let_go()
 
-    async def set_ttl(self, seconds: int | None) -> None:
-        """Lets it live for so many seconds from now; without them, until it is destroyed."""
-        await self._client.json("PUT", self._path("ttl"), {"ttl_seconds": seconds})
+    async def stop(self, *, grace: float | None = None) -> bool:
+        """Ends its microVM, asking its processes first and waiting `grace` seconds; its record stays.
 
-    async def stop(self, *, grace: float = 5.0) -> None:
-        """Ends its guest in order: processes have `grace` seconds. Disk and logs are kept."""
-        body = {"grace_ms": round(grace * 1000)}
-        await self._client.json("POST", self._path("stop"), body)
+        Whether this call ended it, or it had ended before.
+        """
+        body = _given(grace_ms=None if grace is None else round(grace * 1000))
+        answer = await self._connection.request("POST", f"{self._path}/stop", body=body, waits=True)
+        return answer["ended"] == "now"
 
-    async def detach(self, *, ttl_seconds: int | None = None) -> str:
-        """Lets it outlive this process; it must have an end. Gives its identifier."""
-        body = {"ttl_seconds": ttl_seconds} if ttl_seconds is not None else {}
-        await self._client.json("POST", self._path("detach"), body)
-        lease, self._lease = self._lease, None
-        if lease is not None:
-            await lease.release()
-        return self.id
-
-    async def destroy(self) -> None:
-        """Ends it at once and removes all it had; returns when it is gone."""
+    async def destroy(self) -> bool:
+        """Ends it and removes all that is left of it. Whether this call ended it. Raises `NotFound` if it is gone."""
         try:
-            await self._client.json("DELETE", self._path())
-        finally:
-            lease, self._lease = self._lease, None
-            if lease is not None:
-                await lease.release()
+            answer = await self._connection.request("DELETE", self._path, waits=True)
+        except NotFound:
+            await self._let_go()
+            raise
+        await self._let_go()
+        return answer["ended"] == "now"
 
-    def _path(self, what: str = "") -> str:
-        path = f"/v1/sandboxes/{part(self.id)}"
-        return f"{path}/{what}" if what else path
+    async def _let_go(self) -> None:
+        lease = self._lease or lease_of(self.id)
+        self._lease = None
+        if lease is not None:
+            await lease.release(self.id)
 
+    @classmethod
+    async def plan(
+        cls, *, request_timeout: float | None = DEFAULT_REQUEST_TIMEOUT, **options: Unpack[CreateOptions]
+    ) -> Plan:
+        """What `create` with these options would have admitted. Nothing starts. Raises what `create` would."""
+        answer = await AsyncConnection(request_timeout).request(
+            "POST", "/v1/plans/dry-run", body=create_body(options), waits=True
+        )
+        return Plan(answer["digest"], answer["plan"])
 
-class AsyncSnapshot:
-    """Saved sandboxes."""
+    @classmethod
+    async def verify_receipt(
+        cls, receipt: bytes, *, request_timeout: float | None = DEFAULT_REQUEST_TIMEOUT
+    ) -> ReceiptVerdict:
+        """Whether a receipt is genuine, whose run it names and who signed it."""
+        answer = await AsyncConnection(request_timeout).request("POST", "/v1/receipts/verify", content=receipt)
+        return ReceiptVerdict(
+            bool(answer["valid"]),
+            answer.get("run_id"),
+            answer.get("key"),
+            answer.get("signer"),
+            answer.get("flaw"),
+        )
 
-    @staticmethod
-    async def list(*, request_timeout: float | None = None) -> SnapshotInfos:
-        """Every snapshot of the host, the oldest first."""
-        listed = await _client(request_timeout).json("GET", "/v1/snapshots")
-        return [SnapshotInfo(**item) for item in listed["items"]]
-
-    @staticmethod
-    async def get(snapshot: str, *, request_timeout: float | None = None) -> SnapshotInfo:
-        """The snapshot of a name or identifier."""
-        path = f"/v1/snapshots/{part(snapshot)}"
-        return SnapshotInfo(**await _client(request_timeout).json("GET", path))
-
-    @staticmethod
-    async def remove(snapshot: str, *, request_timeout: float | None = None) -> None:
-        """Removes a snapshot; sandboxes that go on from it stay."""
-        await _client(request_timeout).json("DELETE", f"/v1/snapshots/{part(snapshot)}")
-
-
-async def verify_receipt(receipt: bytes, *, request_timeout: float | None = None) -> ReceiptVerdict:
-    """Whether a key that the host believes signed a receipt."""
-    import json
-
-    client = _client(request_timeout)
-    return ReceiptVerdict(**json.loads(await client.content("POST", _VERIFY, receipt)))
-
-
-_VERIFY = "/v1/receipts/verify"
-
-
-async def plan(
-    *,
-    image: str | None = None,
-    name: str | None = None,
-    vcpus: int | None = None,
-    memory_mib: int | None = None,
-    disk_mib: int | None = None,
-    environment: Mapping[str, str] | None = None,
-    working_directory: str | None = None,
-    user: str | None = None,
-    ttl_seconds: int | None = None,
-    profile: Literal["restrictive", "standard", "dev", "production"] | None = None,
-    request_timeout: float | None = None,
-) -> Plan:
-    """What would be launched, once it is seen that it would be admitted. Nothing starts."""
-    spec = _spec(
-        image,
-        name,
-        vcpus,
-        memory_mib,
-        disk_mib,
-        environment,
-        working_directory,
-        user,
-        ttl_seconds,
-        profile,
-        {},
-    )
-    return Plan(**await _client(request_timeout).json("POST", "/v1/plans/dry-run", spec))
+    @classmethod
+    async def host(cls, *, request_timeout: float | None = DEFAULT_REQUEST_TIMEOUT) -> HostInfo:
+        """The host: its version of mvm, how it isolates, and its default image."""
+        answer = await AsyncConnection(request_timeout).request("GET", "/v1/host")
+        return HostInfo(answer["version"], answer["accelerator"], answer["isolation"], answer["default_image"])
 
 
-def _must(outcome: AsyncSandbox | Error) -> AsyncSandbox:
-    if isinstance(outcome, Error):
-        raise outcome
-    return outcome
+def _given(**fields: Any) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None}
