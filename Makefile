@@ -16,7 +16,7 @@ export PATH := $(PATH):$(TARGET)/test-python/bin
 SDK_ENVIRONMENT := MVM_HOME=$(TARGET)/test-home MVM_MVMCTL=$(TARGET)/debug/mvmctl \
 	MVM_CONFORMANCE_RESULTS=$(TARGET)/conformance.jsonl
 
-.PHONY: help demo setup test test-rust test-python test-typescript bench check check-rust \
+.PHONY: help demo setup wheel test test-rust test-python test-typescript bench check check-rust \
 	check-python check-typescript clean
 
 help:
@@ -24,6 +24,7 @@ help:
 	@echo 'make setup   build mvmctl and prepare its kernel and images'
 	@echo 'make check   format, lints, types, repository rules'
 	@echo 'make test    check, then all tests (test-rust, test-python, test-typescript: a part)'
+	@echo 'make wheel   build the Python wheel that carries mvmctl'
 	@echo 'make bench   measure, beside runsc and QEMU alone (some 25 minutes)'
 	@echo 'make clean   remove what was built'
 
@@ -80,6 +81,12 @@ test-typescript:
 	cd sdk/typescript && { [ -d node_modules ] || npm ci --no-audit --no-fund; } && \
 	    $(SDK_ENVIRONMENT) npm test
 	$(SDK_ENVIRONMENT) $(TARGET)/debug/mvmctl pool drain
+
+wheel: setup
+	$(REQUIRE) test
+	cd sdk/python && MVM_MVMCTL_BINARY=$(abspath $(MVMCTL)) $(PYTHON) -c \
+	    'import hatchling.build as b; print(b.build_wheel("$(TARGET)/wheel"))'
+	@ls $(TARGET)/wheel
 
 bench: setup
 	$(REQUIRE) bench
