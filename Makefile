@@ -16,7 +16,7 @@ export PATH := $(PATH):$(TARGET)/test-python/bin
 SDK_ENVIRONMENT := MVM_HOME=$(TARGET)/test-home MVM_MVMCTL=$(TARGET)/debug/mvmctl \
 	MVM_CONFORMANCE_RESULTS=$(TARGET)/conformance.jsonl
 
-.PHONY: help demo setup wheel test test-rust test-python test-typescript bench check check-rust \
+.PHONY: help demo setup wheel soak test test-rust test-python test-typescript bench check check-rust \
 	check-python check-typescript clean
 
 help:
@@ -25,6 +25,7 @@ help:
 	@echo 'make check   format, lints, types, repository rules'
 	@echo 'make test    check, then all tests (test-rust, test-python, test-typescript: a part)'
 	@echo 'make wheel   build the Python wheel that carries mvmctl'
+	@echo 'make soak    500 short sandboxes from one program, 50 programs killed'
 	@echo 'make bench   measure, beside runsc and QEMU alone (some 25 minutes)'
 	@echo 'make clean   remove what was built'
 
@@ -87,6 +88,12 @@ wheel: setup
 	cd sdk/python && MVM_MVMCTL_BINARY=$(abspath $(MVMCTL)) $(PYTHON) -c \
 	    'import hatchling.build as b; print(b.build_wheel("$(TARGET)/wheel"))'
 	@ls $(TARGET)/wheel
+
+# Some minutes; not a part of `make test`.
+soak: setup
+	$(REQUIRE) test
+	MVM_HOME=$${MVM_HOME:-$$HOME/.local/state/mvm} MVM_MVMCTL=$(abspath $(MVMCTL)) PYTHONPATH=sdk/python/src \
+	    $(PYTHON) tests/soak/soak.py
 
 bench: setup
 	$(REQUIRE) bench
