@@ -6,10 +6,12 @@ use mvm::{Command, Sandbox};
 
 use crate::{
     bench::{Bench, Outcome, run},
+    python::PythonSdk,
     samples::Samples,
 };
 
 const EXEC: &str = "exec true, SDK";
+const PYTHON: &str = "exec true, Python SDK over its private server";
 const HELP: &str = "mvmctl --help";
 const FILE_BYTES: usize = 64 << 20;
 /// A whole program run for each costs more time than a measurement needs.
@@ -27,12 +29,23 @@ pub(crate) async fn measure(bench: &mut Bench) -> Outcome<()> {
     let begun = Instant::now();
     let ran = sandbox.run(&truth).await;
     first.take(begun, ran);
-    let mut samples = Samples::default();
+    let (mut samples, mut by_python) = <(Samples, Samples)>::default();
+    let mut python = PythonSdk::start(bench, sandbox.id().as_str())?;
+    if let Some(python) = &mut python {
+        // Its first one starts its server.
+        python.run_true()?;
+    }
     for _ in 0..bench.sizes.commands {
         let begun = Instant::now();
         let ran = sandbox.run(&truth).await;
         samples.take(begun, ran);
+        if let Some(python) = &mut python
+            && let Some(milliseconds) = by_python.count(python.run_true())
+        {
+            by_python.values.push(milliseconds);
+        }
     }
+    drop(python);
     let (mut exec, mut help) = <(Samples, Samples)>::default();
     let id = sandbox.id().to_string();
     for _ in 0..PROGRAM_RUNS.min(bench.sizes.commands) {
@@ -43,6 +56,15 @@ pub(crate) async fn measure(bench: &mut Bench) -> Outcome<()> {
     report.add("exec true, SDK: the first in a sandbox", first);
     report.add(EXEC, samples);
     report.limit_median(EXEC, 8.0);
+    if !by_python.values.is_empty() {
+        let over = by_python.median() - report.median(EXEC);
+        report.add(PYTHON, by_python);
+        report.figure(
+            "what the Python SDK and its server add to a command",
+            over,
+            "ms",
+        );
+    }
     report.add("mvmctl exec ID -- true", exec);
     report.add(HELP, help);
     report.limit_median(HELP, 10.0);

@@ -16,6 +16,7 @@ mod guests;
 mod phases;
 mod plot;
 mod processor;
+mod python;
 mod qemu_alone;
 mod records;
 mod report;

@@ -88,8 +88,7 @@ impl Report {
     /// Holds one median against another. Without samples of both there is no ratio, and a remark
     /// says so.
     pub(crate) fn compare(&mut self, name: &str, measured: &str, peer: &str, most: f64) {
-        let median = |name| self.samples(name).map_or(f64::NAN, Samples::median);
-        let ratio = median(measured) / median(peer);
+        let ratio = self.median(measured) / self.median(peer);
         if ratio.is_nan() {
             self.remark(format!(
                 "no ratio `{name}`: samples of one of the two are missing"
@@ -97,6 +96,11 @@ impl Report {
         } else {
             self.limit(name, ratio, "x", most);
         }
+    }
+
+    /// The median of a series; not a number without samples.
+    pub(crate) fn median(&self, name: &str) -> f64 {
+        self.samples(name).map_or(f64::NAN, Samples::median)
     }
 
     fn samples(&self, name: &str) -> Option<&Samples> {

@@ -67,7 +67,7 @@ pub(crate) async fn health() -> Json<Health> {
 #[utoipa::path(
     get, path = "/metrics",
     responses(
-        (status = 200, body = String, content_type = "text/plain"),
+        (status = 200, body = String, content_type = "application/openmetrics-text"),
         (status = "default", body = Problem, content_type = "application/problem+json"),
     )
 )]
