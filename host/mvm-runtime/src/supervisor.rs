@@ -242,10 +242,14 @@ async fn serve_sandbox(made: Made, mut lease: Lease, watch: Stopwatch) {
         phases: watch.phases(),
     };
     lease.tell(&news).await;
-    // Whoever waits for the sandbox does not wait for this.
-    admission::note(&sandbox.home, EventKind::SandboxStarted, &sandbox.record);
+    // Whoever waits for the sandbox does not wait for this, and neither does its first command.
+    let (home, record) = (sandbox.home.clone(), sandbox.record.clone());
+    let noted = tokio::task::spawn_blocking(move || {
+        admission::note(&home, EventKind::SandboxStarted, &record);
+    });
     sandbox.live(&mut lease, &mut demands, &door).await;
     door.close().await;
+    let _ = noted.await;
 }
 
 /// Makes a template under the lock of its key, unless another process has made it meanwhile.

@@ -212,7 +212,8 @@ fn every_run_in_a_sandbox_is_recorded_under_its_identifier() {
         .iter()
         .map(|record| record["event"]["kind"].as_str().unwrap())
         .collect();
-    assert_eq!(kinds[..2], ["plan-admitted", "sandbox-started"]);
+    assert_eq!(kinds[0], "plan-admitted");
+    assert!(kinds.contains(&"sandbox-started"), "{kinds:?}");
     assert_eq!(kinds.last(), Some(&"sandbox-destroyed"));
     assert_eq!(kinds.iter().filter(|kind| **kind == "run-ended").count(), 5);
 }
