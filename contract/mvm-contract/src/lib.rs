@@ -23,6 +23,7 @@ pub mod size;
 pub mod spec;
 pub mod state;
 pub mod trust;
+pub mod workload;
 
 pub use digest::{Digest, ParseDigestError};
 pub use error_code::{Coded, ErrorCode};

@@ -5,7 +5,7 @@ use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
 
 use crate::{
     audit::SignedRecord, plan::Plan, policy::HostPolicy, receipt::ReceiptPredicate,
-    trust::TrustRoots,
+    trust::TrustRoots, workload::Workload,
 };
 
 /// The schema of a type that is a text of one form in JSON.
@@ -41,6 +41,7 @@ pub fn documents() -> Result<Vec<(&'static str, String)>, serde_json::Error> {
         ("audit-record-v1.json", text::<SignedRecord>(signed())?),
         ("host-policy-v1.json", text::<HostPolicy>(edited())?),
         ("trust-roots-v1.json", text::<TrustRoots>(edited())?),
+        ("workload-v1.json", text::<Workload>(edited())?),
     ])
 }
 
