@@ -24,7 +24,9 @@ use crate::{
     canonical::{self, Document, ReadError, ShapeError, WriteError},
 };
 
-pub use entrypoint::{CommandEntrypoint, Entrypoint, FunctionEntrypoint, Language, WarmWorkers};
+pub use entrypoint::{
+    CommandEntrypoint, Entrypoint, FunctionEntrypoint, Language, SOURCE_DIRECTORY, WarmWorkers,
+};
 pub use environment::{EnvironmentValue, SecretKind};
 pub use flaw::{LocatedFlaw, WorkloadFlaw};
 pub use image::{Dependencies, Image, NodeTool, PythonTool, Source};

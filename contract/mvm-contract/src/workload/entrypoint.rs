@@ -8,8 +8,8 @@ use serde_json::Value;
 
 use super::EnvironmentValue;
 
-/// Where an app's source is, and where its entrypoints start, unless they say otherwise.
-pub(super) const DEFAULT_WORKING_DIRECTORY: &str = "/app";
+/// Where an app's source is in the guest.
+pub const SOURCE_DIRECTORY: &str = "/app";
 
 /// Something that can be started in an app.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -32,12 +32,10 @@ pub struct CommandEntrypoint {
     /// Whether it is what is started where nothing else is named.
     #[serde(default, skip_serializing_if = "is_false")]
     pub primary: bool,
-    /// Where it starts.
-    #[serde(
-        default = "default_working_directory",
-        skip_serializing_if = "is_default_working_directory"
-    )]
-    pub working_directory: String,
+    /// Where it starts; without it, [`SOURCE_DIRECTORY`] where the app has a source, and else the
+    /// image's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub working_directory: Option<String>,
     /// Environment, over the app's.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub environment: BTreeMap<String, EnvironmentValue>,
@@ -58,12 +56,10 @@ pub struct FunctionEntrypoint {
     /// Whether it is what is started where nothing else is named.
     #[serde(default, skip_serializing_if = "is_false")]
     pub primary: bool,
-    /// Where it starts.
-    #[serde(
-        default = "default_working_directory",
-        skip_serializing_if = "is_default_working_directory"
-    )]
-    pub working_directory: String,
+    /// Where it starts; without it, [`SOURCE_DIRECTORY`] where the app has a source, and else the
+    /// image's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub working_directory: Option<String>,
     /// Environment, over the app's.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub environment: BTreeMap<String, EnvironmentValue>,
@@ -136,12 +132,12 @@ impl Entrypoint {
         }
     }
 
-    /// Where it starts.
+    /// Where it starts, if it says so.
     #[must_use]
-    pub fn working_directory(&self) -> &str {
+    pub fn working_directory(&self) -> Option<&str> {
         match self {
-            Self::Command(command) => &command.working_directory,
-            Self::Function(function) => &function.working_directory,
+            Self::Command(command) => command.working_directory.as_deref(),
+            Self::Function(function) => function.working_directory.as_deref(),
         }
     }
 
@@ -153,14 +149,6 @@ impl Entrypoint {
             Self::Function(function) => &function.environment,
         }
     }
-}
-
-fn default_working_directory() -> String {
-    DEFAULT_WORKING_DIRECTORY.to_owned()
-}
-
-fn is_default_working_directory(path: &str) -> bool {
-    path == DEFAULT_WORKING_DIRECTORY
 }
 
 #[expect(

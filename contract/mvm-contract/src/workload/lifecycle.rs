@@ -1,7 +1,11 @@
 //! What happens at the turns of an app's life.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use super::EnvironmentValue;
 
 /// What runs at the turns of an app's life, each list in its order.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -49,6 +53,12 @@ impl Hooks {
 pub struct Hook {
     /// What runs.
     pub run: HookCommand,
+    /// Where it starts, as for an entrypoint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub working_directory: Option<String>,
+    /// Environment, over the app's.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub environment: BTreeMap<String, EnvironmentValue>,
     /// It is ended, and has failed, after so many seconds.
     #[serde(
         default = "default_hook_seconds",
@@ -60,6 +70,17 @@ pub struct Hook {
 impl Hook {
     /// How long a hook may take that does not say, in seconds.
     pub const DEFAULT_SECONDS: u64 = 60;
+
+    /// The hook of a command, with nothing said besides.
+    #[must_use]
+    pub const fn of(run: HookCommand) -> Self {
+        Self {
+            run,
+            working_directory: None,
+            environment: BTreeMap::new(),
+            timeout_seconds: Self::DEFAULT_SECONDS,
+        }
+    }
 }
 
 const fn default_hook_seconds() -> u64 {

@@ -59,7 +59,6 @@ fn a_default_that_is_written_out_is_the_same_workload() {
     app["dependencies"] = json!({"kind": "none"});
     app["hooks"] = json!({"before_start": []});
     app["restart"] = json!("never");
-    app["entrypoints"][1]["working_directory"] = json!("/app");
     app["entrypoints"][1]["primary"] = json!(false);
     assert_eq!(read(&spelled).unwrap().digest().unwrap(), digest);
 }

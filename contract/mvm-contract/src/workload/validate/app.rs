@@ -171,6 +171,10 @@ fn check_hooks(hooks: &Hooks, at: &str, report: &mut Report) {
                 || arguments.len() > 1 && arguments[0] != "/bin/sh";
             report.ensure(&format!("{at}/run"), runs, || WorkloadFlaw::Command);
             report.command(&format!("{at}/run"), &arguments);
+            if let Some(directory) = &hook.working_directory {
+                entrypoint::check_directory(directory, &at, report);
+            }
+            check_environment(&hook.environment, &format!("{at}/environment"), report);
             report.seconds(&at, "timeout_seconds", hook.timeout_seconds);
         }
     }

@@ -35,13 +35,9 @@ pub(super) fn check(app: &App, at: &str, report: &mut Report) {
                 name: name.to_owned(),
             }
         });
-        let directory = entrypoint.working_directory();
-        let absolute = directory.starts_with('/') && !directory.contains('\0');
-        report.ensure(&format!("{at}/working_directory"), absolute, || {
-            WorkloadFlaw::WorkingDirectory {
-                path: directory.to_owned(),
-            }
-        });
+        if let Some(directory) = entrypoint.working_directory() {
+            check_directory(directory, &at, report);
+        }
         check_environment(
             entrypoint.environment(),
             &format!("{at}/environment"),
@@ -54,6 +50,15 @@ pub(super) fn check(app: &App, at: &str, report: &mut Report) {
             Entrypoint::Function(function) => check_function(app, function, &at, report),
         }
     }
+}
+
+pub(super) fn check_directory(directory: &str, at: &str, report: &mut Report) {
+    let absolute = directory.starts_with('/') && !directory.contains('\0');
+    report.ensure(&format!("{at}/working_directory"), absolute, || {
+        WorkloadFlaw::WorkingDirectory {
+            path: directory.to_owned(),
+        }
+    });
 }
 
 fn check_function(app: &App, function: &FunctionEntrypoint, at: &str, report: &mut Report) {
