@@ -18,6 +18,7 @@ pub mod key;
 pub mod plan;
 pub mod policy;
 pub mod receipt;
+pub mod recording;
 pub mod schema;
 pub mod size;
 pub mod spec;

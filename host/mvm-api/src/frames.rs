@@ -62,7 +62,7 @@ fn frame(kind: u8, payload: &[u8]) -> Bytes {
     frame.into()
 }
 
-fn event(event: &Event<'_>) -> Bytes {
+pub(crate) fn event(event: &Event<'_>) -> Bytes {
     frame(EVENT, &serde_json::to_vec(event).unwrap_or_default())
 }
 

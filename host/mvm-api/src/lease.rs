@@ -29,7 +29,7 @@ const MOST_CHILDREN: u32 = 100;
 /// A line of a lease's answer.
 #[derive(Debug, Serialize)]
 #[serde(tag = "event", rename_all = "lowercase")]
-enum Event {
+pub(crate) enum Event {
     Progress {
         stage: String,
     },

@@ -7,6 +7,7 @@
 //! lease      sandboxes that live as long as a connection
 //! frames     a process as a stream
 //! shapes     what requests and answers hold
+//! rehearsal  the part of the routes that a script needs to be recorded, with nothing run
 //! ```
 //!
 //! No policy, no state: the state directory is the truth, and several servers over one agree.
@@ -20,6 +21,7 @@ mod idempotency;
 mod lease;
 mod metrics;
 mod problem;
+mod rehearsal;
 mod route;
 mod router;
 mod server;
@@ -28,5 +30,6 @@ mod state;
 mod terminal;
 
 pub use entrance::{EntranceError, Tls, Token};
+pub use rehearsal::{Rehearsal, Rehearsed};
 pub use router::openapi;
 pub use server::{Place, ServeError, Server};

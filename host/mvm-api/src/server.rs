@@ -24,6 +24,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::{
     entrance::{self, Tls, Token},
+    rehearsal::Rehearsal,
     router::router,
     state::Api,
 };
@@ -145,7 +146,23 @@ impl Server {
     /// 10 seconds.
     pub async fn serve(self, end: impl Future<Output = ()>) {
         let (ending, is_ending) = watch::channel(false);
-        let router = router(Api::new(self.runtime, is_ending.clone()));
+        let router = router(Api::new(self.runtime.clone(), is_ending.clone()));
+        self.answer(router, (ending, is_ending), end).await;
+    }
+
+    /// Answers until `end` as if what is asked for were done, and notes it; nothing is.
+    pub async fn rehearse(self, rehearsal: &Rehearsal, end: impl Future<Output = ()>) {
+        let (ending, is_ending) = watch::channel(false);
+        let router = rehearsal.router(self.runtime.clone(), is_ending.clone());
+        self.answer(router, (ending, is_ending), end).await;
+    }
+
+    async fn answer(
+        self,
+        router: Router,
+        (ending, is_ending): (watch::Sender<bool>, watch::Receiver<bool>),
+        end: impl Future<Output = ()>,
+    ) {
         let router = match &self.listener {
             Listener::Unix(..) => router,
             Listener::Tcp(_, token, _) => {

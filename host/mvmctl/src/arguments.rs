@@ -194,9 +194,52 @@ pub(crate) struct Run {
     pub(crate) shape: Shape,
     #[command(flatten)]
     pub(crate) manner: Manner,
-    /// The command and its arguments; none means the image's own.
+    /// A program of this host that uses an SDK (.py, .js, .mjs, .ts), run here in a mode.
+    #[arg(value_name = "SCRIPT", conflicts_with_all = NOT_OF_SCRIPTS)]
+    pub(crate) script: Option<PathBuf>,
+    /// What becomes of the sandboxes that the script asks for.
+    #[arg(long, value_enum, default_value_t, requires = "script")]
+    pub(crate) mode: Mode,
+    /// Write what the script asked for to a file that is not there yet.
+    #[arg(long, value_name = "FILE", requires = "script")]
+    pub(crate) recording: Option<PathBuf>,
+    /// The command and its arguments; none means the image's own. After a script, its arguments.
     #[arg(last = true)]
     pub(crate) command: Vec<OsString>,
+}
+
+/// What is said of a sandbox of the command line's own, which a script has not.
+const NOT_OF_SCRIPTS: [&str; 18] = [
+    "image",
+    "cpus",
+    "memory",
+    "disk",
+    "cp",
+    "boot_console",
+    "profile",
+    "plan",
+    "dry_run",
+    "trace",
+    "env",
+    "workdir",
+    "user",
+    "timeout",
+    "tty",
+    "no_stdin",
+    "receipt",
+    "grace",
+];
+
+/// What becomes of the sandboxes that a script asks for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Mode {
+    /// They run.
+    #[default]
+    Live,
+    /// Nothing runs; what the script asked for is printed as Workload IR.
+    Record,
+    /// Nothing runs; by which plans they would be admitted is printed.
+    Plan,
 }
 
 #[derive(Debug, Args)]

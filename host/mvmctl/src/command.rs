@@ -10,6 +10,7 @@ mod lifecycle;
 mod plan;
 mod receipt;
 mod run;
+mod script;
 mod serve;
 mod snapshot;
 mod template;

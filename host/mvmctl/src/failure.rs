@@ -89,6 +89,7 @@ from_coded!(
     mvm_runtime::keys::KeyStoreError,
     mvm_runtime::AdmissionError,
     mvm_runtime::AuditError,
+    mvm_contract::recording::LowerError,
     mvm_api::ServeError,
     mvm_api::EntranceError
 );

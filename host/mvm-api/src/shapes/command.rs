@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use mvm_contract::RunId;
 use mvm_runtime::{Command, DEFAULT_GRACE, ExitStatus, ProcessExit, ProcessSummary, RunAccount};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -143,6 +144,21 @@ pub(crate) struct ResultShape {
 }
 
 impl ResultShape {
+    /// The end of a command that did not run: it succeeded at once.
+    pub(crate) fn rehearsed(run: &RunId) -> Self {
+        Self {
+            exit_code: 0,
+            signal: None,
+            timed_out: false,
+            duration_ms: 0.0,
+            cpu_ms: 0.0,
+            peak_memory_bytes: 0,
+            run_id: Some(run.to_string()),
+            audit_id: None,
+            receipt: None,
+        }
+    }
+
     pub(crate) fn new(exit: &ProcessExit, account: Option<&RunAccount>) -> Self {
         let milliseconds = |duration: Duration| duration.as_secs_f64() * 1000.0;
         Self {

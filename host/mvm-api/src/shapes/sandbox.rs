@@ -2,7 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use mvm_contract::{ErrorCode, Resources, SandboxSpec, plan::Profile, spec::DEFAULT_IMAGE};
+use mvm_contract::{
+    Digest, ErrorCode, LifecycleState, Resources, SandboxId, SandboxSpec,
+    plan::{Plan, Profile},
+    spec::DEFAULT_IMAGE,
+};
 use mvm_runtime::{Ended, Ownership, SandboxRecord, SnapshotRecord, StartOrigin};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -139,13 +143,57 @@ pub(crate) struct SandboxShape {
     audit_id: String,
 }
 
-impl From<&SandboxRecord> for SandboxShape {
-    fn from(record: &SandboxRecord) -> Self {
+impl SandboxShape {
+    /// A sandbox that is only noted: it has no image, no plan and no isolation.
+    pub(crate) fn rehearsed(spec: &SandboxSpec, profile: Profile, id: &SandboxId) -> Self {
+        Self {
+            id: id.to_string(),
+            name: spec.name.as_ref().map(ToString::to_string),
+            state: LifecycleState::Running.to_string(),
+            reason: None,
+            image: spec.image.clone(),
+            image_digest: String::new(),
+            resources: spec.resources.into(),
+            created_at_ms: 0,
+            expires_at_ms: None,
+            ownership: "leased",
+            origin: "template",
+            isolation: String::new(),
+            profile: profile.as_str(),
+            plan_digest: String::new(),
+            audit_id: String::new(),
+        }
+    }
+
+    /// By which plan it would be launched.
+    pub(crate) fn planned(&mut self, digest: &Digest, plan: &Plan) {
+        self.plan_digest = digest.to_string();
+        self.image_digest = plan.image.digest.to_string();
+        self.origin = plan.origin.path.as_str();
+    }
+
+    pub(crate) fn id(&self) -> &str {
+        &self.id
+    }
+}
+
+impl From<Resources> for ResourcesShape {
+    fn from(resources: Resources) -> Self {
         let Resources {
             vcpus,
             memory_mib,
             disk_mib,
-        } = record.spec.resources;
+        } = resources;
+        Self {
+            vcpus: Some(vcpus),
+            memory_mib: Some(memory_mib),
+            disk_mib: Some(disk_mib),
+        }
+    }
+}
+
+impl From<&SandboxRecord> for SandboxShape {
+    fn from(record: &SandboxRecord) -> Self {
         Self {
             id: record.id.to_string(),
             name: record.spec.name.as_ref().map(ToString::to_string),
@@ -153,11 +201,7 @@ impl From<&SandboxRecord> for SandboxShape {
             reason: record.reason.clone(),
             image: record.spec.image.clone(),
             image_digest: record.image_digest.clone(),
-            resources: ResourcesShape {
-                vcpus: Some(vcpus),
-                memory_mib: Some(memory_mib),
-                disk_mib: Some(disk_mib),
-            },
+            resources: record.spec.resources.into(),
             created_at_ms: record.created_at_ms,
             expires_at_ms: record.expires_at_ms,
             ownership: match record.ownership {

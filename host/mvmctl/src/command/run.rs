@@ -5,7 +5,7 @@ use std::{io::Read as _, path::Path};
 use mvm_contract::SandboxSpec;
 use mvm_runtime::{Command, CommandResult, Sandbox};
 
-use super::{Context, command, create_sandbox, dry_run, receipt::keep};
+use super::{Context, command, create_sandbox, dry_run, receipt::keep, script};
 use crate::{
     arguments::Run,
     failure::Failure,
@@ -18,8 +18,14 @@ pub(super) async fn run(context: Context, options: Run) -> Result<u8, Failure> {
     let Run {
         shape,
         mut manner,
+        script,
+        mode,
+        recording,
         command: arguments,
     } = options;
+    if let Some(script) = script {
+        return script::run(context, &script, arguments, mode, recording.as_deref()).await;
+    }
     if shape.dry_run && manner.receipt.is_some() {
         return Err(Failure::invalid(
             "there is no receipt of what does not run",

@@ -76,7 +76,7 @@ async fn end(with_standard_input: bool) {
 }
 
 /// A directory that nobody else enters, removed with what it is told by.
-fn directory() -> Result<tempfile::TempDir, Failure> {
+pub(super) fn directory() -> Result<tempfile::TempDir, Failure> {
     let parent = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
     let parent = parent.filter(|parent| parent.is_dir());
     let parent = parent.unwrap_or_else(std::env::temp_dir);
