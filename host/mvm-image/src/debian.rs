@@ -19,7 +19,7 @@ const SUITE: &str = "bookworm";
 /// The time stamp of everything that has no date of its own, and the newest that any file has
 /// (2024-01-01, in seconds since 1970): what depends on the time of building could not be made
 /// twice with the same bytes.
-const SOURCE_DATE_EPOCH: u64 = 1_704_067_200;
+pub(crate) const SOURCE_DATE_EPOCH: u64 = 1_704_067_200;
 /// The same in the form of RFC 3339.
 const SOURCE_DATE: &str = "2024-01-01T00:00:00Z";
 

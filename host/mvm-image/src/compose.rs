@@ -1,0 +1,263 @@
+//! An image and one layer more, as an OCI layout (image-spec 1.1, `image-layout.md`).
+//!
+//! The layout is content: the same base, the same files and the same configuration give the same
+//! manifest, wherever and whenever it is made. The layers of the base are linked into it where the
+//! file system can, and copied where it cannot; whoever materializes the layout checks every byte
+//! against its digest, as of any other.
+
+mod error;
+mod layer;
+
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Write as _};
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, RenameFlags, linkat, renameat_with};
+use serde_json::{Value, json};
+
+pub use error::ComposeError;
+pub use layer::{LayerContent, LayerFile, LayerTree};
+
+use crate::layer::{Blob, Compression};
+use crate::limits::Limits;
+use crate::oci::{self, Resolved};
+use crate::source::ImageSource;
+use mvm_contract::Digest;
+
+/// Starts the name of a layout that is being made.
+const UNFINISHED: &str = ".unfinished-";
+/// A layer that is not compressed.
+const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
+
+/// What is put together.
+#[derive(Debug, Clone, Copy)]
+pub struct Composition<'a> {
+    /// The image below.
+    pub base: &'a ImageSource,
+    /// The files above it.
+    pub files: &'a LayerTree,
+    /// Where programs start, over what the base says.
+    pub working_directory: Option<&'a str>,
+    /// What runs when nothing else is asked for, over what the base says.
+    pub command: Option<&'a [String]>,
+}
+
+/// A finished layout.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Composed {
+    /// Its directory, named after its manifest.
+    pub directory: PathBuf,
+    /// Digest of its one manifest.
+    pub manifest: Digest,
+    /// Digest of the manifest of the base.
+    pub base_manifest: Digest,
+    /// Digest of the layer above it, an uncompressed tar archive.
+    pub layer: Digest,
+}
+
+impl Composed {
+    /// The image, pinned.
+    #[must_use]
+    pub fn source(&self) -> ImageSource {
+        ImageSource::OciLayout {
+            directory: self.directory.clone(),
+            reference: Some(format!("@{}", self.manifest)),
+        }
+    }
+}
+
+/// Digest of the manifest that a source means at this time.
+///
+/// # Errors
+///
+/// [`ComposeError::Base`].
+pub fn manifest_of(
+    source: &ImageSource,
+    debian_layouts: &Path,
+    limits: &Limits,
+) -> Result<Digest, ComposeError> {
+    Ok(resolve(source, debian_layouts, limits)?.manifest)
+}
+
+/// Puts a layout into `layouts`, in a directory named after its manifest. One that is there
+/// already is the same and stays.
+///
+/// # Errors
+///
+/// [`ComposeError`] says what could not be read or written; nothing unfinished stays.
+pub fn compose(
+    composition: &Composition<'_>,
+    layouts: &Path,
+    debian_layouts: &Path,
+    limits: &Limits,
+) -> Result<Composed, ComposeError> {
+    let base = resolve(composition.base, debian_layouts, limits)?;
+    let failed = |source| ComposeError::Write {
+        directory: layouts.into(),
+        source,
+    };
+    let unfinished = tempfile::Builder::new()
+        .prefix(UNFINISHED)
+        .tempdir_in(layouts)
+        .map_err(failed)?;
+    let blobs = unfinished.path().join("blobs/sha256");
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&blobs)
+        .map_err(failed)?;
+    let written = layer::write(composition.files, &blobs)?;
+    let mut layers = Vec::new();
+    let mut unpacked = Vec::new();
+    for layer in &base.layers {
+        let place = blobs.join("layer");
+        let stored = keep(&layer.blob, layer.stored, &place).map_err(failed)?;
+        fs::rename(&place, blobs.join(stored.hex())).map_err(failed)?;
+        layers.push(json!({
+            "mediaType": media_type(layer.compression),
+            "digest": stored,
+            "size": layer.blob.size,
+        }));
+        unpacked.push(layer.unpacked);
+    }
+    layers.push(json!({ "mediaType": LAYER, "digest": written.digest, "size": written.size }));
+    unpacked.push(written.digest);
+    let manifest = finish(
+        unfinished.path(),
+        &config(composition, &base, &unpacked),
+        &layers,
+    );
+    let manifest = manifest.map_err(failed)?;
+    let directory = layouts.join(manifest.hex());
+    match renameat_with(
+        CWD,
+        unfinished.path(),
+        CWD,
+        &directory,
+        RenameFlags::NOREPLACE,
+    ) {
+        // What was there is of the same name, and so the same; what was made goes.
+        Ok(()) | Err(rustix::io::Errno::EXIST) => {}
+        Err(error) => return Err(failed(error.into())),
+    }
+    File::open(layouts)
+        .and_then(|folder| folder.sync_all())
+        .map_err(failed)?;
+    Ok(Composed {
+        directory,
+        manifest,
+        base_manifest: base.manifest,
+        layer: written.digest,
+    })
+}
+
+fn resolve(
+    source: &ImageSource,
+    debian_layouts: &Path,
+    limits: &Limits,
+) -> Result<Resolved, ComposeError> {
+    oci::resolve(source, debian_layouts, limits).map_err(|error| ComposeError::Base {
+        image: source.to_string(),
+        source: error,
+    })
+}
+
+/// Puts a stored layer into the layout, and tells its digest.
+fn keep(blob: &Blob, stored: Option<Digest>, place: &Path) -> io::Result<Digest> {
+    if let Some(stored) = stored
+        && blob.offset == 0
+        && blob.file.metadata()?.len() == blob.size
+    {
+        let opened = format!("/proc/self/fd/{}", blob.file.as_raw_fd());
+        if linkat(CWD, opened, CWD, place, AtFlags::SYMLINK_FOLLOW).is_ok() {
+            return Ok(stored);
+        }
+    }
+    let mut file = File::create_new(place)?;
+    io::copy(&mut blob.reader(), &mut file)?;
+    file.sync_all()?;
+    let (digest, _) = Digest::of_reader(&mut blob.reader())?;
+    Ok(digest)
+}
+
+const fn media_type(compression: Compression) -> &'static str {
+    match compression {
+        Compression::None => LAYER,
+        Compression::Gzip => "application/vnd.oci.image.layer.v1.tar+gzip",
+        Compression::Zstd => "application/vnd.oci.image.layer.v1.tar+zstd",
+    }
+}
+
+fn config(composition: &Composition<'_>, base: &Resolved, unpacked: &[Digest]) -> Value {
+    let below = &base.config;
+    let (entrypoint, command) = match composition.command {
+        Some(command) => (&[][..], command),
+        None => (below.entrypoint.as_slice(), below.command.as_slice()),
+    };
+    json!({
+        "architecture": "amd64",
+        "os": "linux",
+        "config": {
+            "Env": below.env,
+            "User": below.user.as_deref().unwrap_or_default(),
+            "WorkingDir": composition.working_directory.or(below.working_dir.as_deref()),
+            "Entrypoint": entrypoint,
+            "Cmd": command,
+        },
+        "rootfs": { "type": "layers", "diff_ids": unpacked },
+    })
+}
+
+/// Writes the documents, and tells the manifest's digest.
+fn finish(layout: &Path, config: &Value, layers: &[Value]) -> io::Result<Digest> {
+    let blobs = layout.join("blobs/sha256");
+    let (config, config_size) = write_blob(&blobs, config)?;
+    let (manifest, manifest_size) = write_blob(
+        &blobs,
+        &json!({
+            "schemaVersion": 2,
+            "mediaType": "application/vnd.oci.image.manifest.v1+json",
+            "config": {
+                "mediaType": "application/vnd.oci.image.config.v1+json",
+                "digest": config,
+                "size": config_size,
+            },
+            "layers": layers,
+        }),
+    )?;
+    let index = json!({
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.oci.image.index.v1+json",
+        "manifests": [{
+            "mediaType": "application/vnd.oci.image.manifest.v1+json",
+            "digest": manifest,
+            "size": manifest_size,
+            "platform": { "architecture": "amd64", "os": "linux" },
+        }],
+    });
+    write_synced(&layout.join("index.json"), index.to_string().as_bytes())?;
+    let marker = br#"{"imageLayoutVersion":"1.0.0"}"#;
+    write_synced(&layout.join("oci-layout"), marker)?;
+    for directory in [&blobs, &layout.join("blobs"), layout] {
+        File::open(directory)?.sync_all()?;
+    }
+    Ok(manifest)
+}
+
+fn write_blob(blobs: &Path, content: &Value) -> io::Result<(Digest, usize)> {
+    let bytes = content.to_string().into_bytes();
+    let digest = Digest::of(&bytes);
+    write_synced(&blobs.join(digest.hex()), &bytes)?;
+    Ok((digest, bytes.len()))
+}
+
+fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = File::create(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+#[cfg(test)]
+mod tests;
