@@ -7,10 +7,37 @@
 
 use mvm_contract::workload::Language;
 
-use crate::syntax::{FileId, Module};
+use crate::{
+    Diagnostic, python,
+    syntax::{FileId, Module, Span},
+};
+
+/// The language that a file's name says.
+pub(crate) fn language_of(path: &str) -> Option<Language> {
+    let (_, extension) = path.rsplit_once('.')?;
+    match extension {
+        "py" => Some(Language::Python),
+        "ts" | "mts" | "cts" | "tsx" | "js" | "mjs" | "cjs" | "jsx" => Some(Language::Node),
+        "rs" => Some(Language::Rust),
+        _ => None,
+    }
+}
 
 /// Lowers a file.
 pub(crate) fn lower(language: Language, file: FileId, text: &str) -> Module {
-    let _ = text;
-    Module::empty(file, language)
+    match language {
+        Language::Python => python::lower(file, text),
+        Language::Node | Language::Rust => {
+            let mut module = Module::empty(file, language);
+            module.diagnostics.push(
+                Diagnostic::error(
+                    "E_UNSUPPORTED_LANGUAGE",
+                    Span::start_of(file),
+                    format!("declarations in {} are not read yet", language.as_str()),
+                )
+                .hint("declare the workload in Python"),
+            );
+            module
+        }
+    }
 }

@@ -9,6 +9,7 @@
 mod diagnostic;
 mod front;
 mod limits;
+mod python;
 mod syntax;
 
 pub use diagnostic::{Diagnostic, Label, Severity};
