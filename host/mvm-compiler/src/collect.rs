@@ -158,9 +158,7 @@ impl Collection {
     }
 
     fn workload<'a>(&mut self, file: &mut File<'a>, call: &'a Call, span: Span) {
-        let Some(mut arguments) = file.evaluator.arguments("workload", WORKLOAD, call, span) else {
-            return;
-        };
+        let mut arguments = file.evaluator.arguments("workload", WORKLOAD, call, span);
         let id = arguments.require_text("id");
         if let Some(value) = arguments.take("volumes") {
             if let ValueKind::List(values) = value.kind {

@@ -288,10 +288,11 @@ impl<'a> Evaluator<'a> {
         };
         match declare::helper_named(&helper) {
             Ok(helper) => {
-                let Some(mut arguments) = self.arguments(helper.name, helper.takes, call, span)
-                else {
+                let mut arguments = self.arguments(helper.name, helper.takes, call, span);
+                if !arguments.is_bound {
+                    self.report.append(&mut arguments.report);
                     return ValueKind::Failed;
-                };
+                }
                 let piece = (helper.make)(&mut arguments);
                 self.report.append(&mut arguments.report);
                 piece.map_or(ValueKind::Failed, |piece| ValueKind::Piece(Box::new(piece)))
@@ -310,7 +311,7 @@ impl<'a> Evaluator<'a> {
         takes: declare::Takes,
         call: &'a Call,
         span: Span,
-    ) -> Option<declare::Arguments> {
+    ) -> declare::Arguments {
         let mut given = Vec::new();
         for argument in &call.arguments {
             let value = self.evaluate(&argument.value);
@@ -318,13 +319,8 @@ impl<'a> Evaluator<'a> {
         }
         let language = self.module.language;
         let mut arguments = declare::Arguments::new(helper, span, language);
-        let bound = arguments.bind(takes, given);
-        if bound {
-            Some(arguments)
-        } else {
-            self.report.append(&mut arguments.report);
-            None
-        }
+        arguments.bind(takes, given);
+        arguments
     }
 
     pub(crate) fn language(&self) -> Language {

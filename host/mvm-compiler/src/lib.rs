@@ -5,6 +5,7 @@
 //! helper by helper (`declare`), put together (`collect`) and validated in one place for all of them.
 #![forbid(unsafe_code)]
 
+pub mod codes;
 mod collect;
 mod compile;
 mod declare;
@@ -13,6 +14,7 @@ mod evaluate;
 mod front;
 mod limits;
 mod python;
+pub mod render;
 mod schema;
 mod syntax;
 mod value;

@@ -92,9 +92,7 @@ pub(super) fn stand_alone<'a>(
     call: &'a Call,
     span: Span,
 ) {
-    let Some(mut arguments) = file.evaluator.arguments("app", TAKES, call, span) else {
-        return;
-    };
+    let mut arguments = file.evaluator.arguments("app", TAKES, call, span);
     for name in OF_A_FUNCTION {
         if let Some(at) = arguments.is_given(name) {
             let message = format!("`{name}` is of a function, and `app` decorates none here");
@@ -132,10 +130,7 @@ pub(super) fn decorated<'a>(
     let is_func = helper == "func";
     let helper = if is_func { "func" } else { "app" };
     let mut arguments = match call {
-        Some(call) => match file.evaluator.arguments(helper, TAKES, call, span) {
-            Some(arguments) => arguments,
-            None => return,
-        },
+        Some(call) => file.evaluator.arguments(helper, TAKES, call, span),
         None => Arguments::new(helper, span, file.evaluator.language()),
     };
     if !check_scope(collection, function) {

@@ -50,6 +50,10 @@ pub(crate) struct Arguments {
     /// What is wrong with them.
     pub(crate) report: Vec<Diagnostic>,
     given: Vec<Given>,
+    /// Arguments that were given by another of their names, with that name.
+    written: Vec<(&'static str, String)>,
+    /// Whether every argument had a name that is taken.
+    pub(crate) is_bound: bool,
     /// Where the arguments that were taken stand, by their names.
     places: Places,
 }
@@ -70,12 +74,14 @@ impl Arguments {
             language,
             report: Vec::new(),
             given: Vec::new(),
+            written: Vec::new(),
+            is_bound: true,
             places: Places::NONE,
         }
     }
 
-    /// Gives every argument its name; whether all of them have one.
-    pub(crate) fn bind(&mut self, takes: Takes, given: Vec<(Option<Name>, Value)>) -> bool {
+    /// Gives every argument its name.
+    pub(crate) fn bind(&mut self, takes: Takes, given: Vec<(Option<Name>, Value)>) {
         let before = self.report.len();
         let mut positional = takes.positional.iter();
         let last = given.len().saturating_sub(1);
@@ -110,7 +116,13 @@ impl Arguments {
                 }
             }
         }
-        self.report.len() == before
+        self.is_bound &= self.report.len() == before;
+    }
+
+    /// An argument by the name it was given.
+    fn shown(&self, name: &str) -> String {
+        let written = self.written.iter().find(|(it, _)| *it == name);
+        written.map_or_else(|| name.to_owned(), |(_, written)| written.clone())
     }
 
     fn too_many(&mut self, takes: Takes, at: Span) {
@@ -132,6 +144,9 @@ impl Arguments {
             Language::Node => snake_case(&name.text),
         };
         if let Some(found) = takes.find(&text) {
+            if found != name.text {
+                self.written.push((found, name.text.clone()));
+            }
             return self.add(found, name.span, value);
         }
         if let Some((code, message, hint)) = unsupported::argument(self.helper, &text) {
@@ -170,6 +185,7 @@ impl Arguments {
 
     fn add(&mut self, name: &'static str, at: Span, value: Value) {
         if let Some(first) = self.given.iter().find(|given| given.name == name) {
+            let name = self.shown(name);
             let message = format!("argument `{name}` of `{}` is given twice", self.helper);
             let report = Diagnostic::error("E_ARGUMENT_TWICE", at, message)
                 .label(first.at, "here first")
@@ -221,7 +237,7 @@ impl Arguments {
         if matches!(value.kind, ValueKind::Failed) {
             return;
         }
-        let (helper, noun) = (self.helper, value.kind.noun());
+        let (helper, noun, name) = (self.helper, value.kind.noun(), self.shown(name));
         let message = format!("`{name}` of `{helper}` is {noun}, not {expected}");
         self.report
             .push(Diagnostic::error("E_ARGUMENT_TYPE", value.span, message));
@@ -272,6 +288,7 @@ impl Arguments {
         if let Ok(integer) = T::try_from(integer) {
             return Some(integer);
         }
+        let name = self.shown(name);
         let message = format!("`{name}` of `{}` cannot be {integer}", self.helper);
         self.report
             .push(Diagnostic::error("E_ARGUMENT_RANGE", value.span, message));
@@ -339,6 +356,7 @@ impl Arguments {
             _ => None,
         };
         if found.is_none() {
+            let name = self.shown(name);
             let message = format!("`{name}` of `{}` is {noun}, not {expected}", self.helper);
             self.report
                 .push(Diagnostic::error("E_ARGUMENT_TYPE", span, message));

@@ -170,7 +170,8 @@ fn one_port(arguments: &mut Arguments, value: Value) -> Option<Placed<IngressPor
         ValueKind::Map(entries) => {
             let mut port = Arguments::new("port", span, arguments.language);
             let given = entries.into_iter().map(|(name, value)| (Some(name), value));
-            let made = if port.bind(PORT, given.collect()) {
+            port.bind(PORT, given.collect());
+            let made = if port.is_bound {
                 port_of(&mut port)
             } else {
                 None

@@ -92,6 +92,7 @@ pub(crate) enum Scope {
     /// In a class, an `impl` or a trait.
     Class,
     /// In a module or namespace inside the file.
+    #[expect(dead_code, reason = "Python has none")]
     Namespace,
 }
 

@@ -28,6 +28,7 @@ pub(crate) enum TypeHint {
     /// One of these.
     AnyOf(Vec<TypeHint>),
     /// An object with these fields, written where it stands.
+    #[expect(dead_code, reason = "Python has none")]
     Record(Vec<Field>),
     /// A name that the file may declare as a type.
     Named(Path),
