@@ -113,6 +113,10 @@ fn compile_here(files: &[SourceFile]) -> Compilation {
     if !failed(&diagnostics) || (readable && !nothing) {
         validate(&finished, &mut diagnostics);
     }
+    if failed(&diagnostics) {
+        // What is assumed matters to who has a workload.
+        diagnostics.retain(|it| it.severity != Severity::Note);
+    }
     let workload = (!failed(&diagnostics)).then_some(finished.workload);
     Compilation {
         workload,

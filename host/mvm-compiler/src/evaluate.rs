@@ -121,10 +121,12 @@ impl<'a> Evaluator<'a> {
         let mut seen: HashMap<String, Span> = HashMap::new();
         for entry in entries {
             let key = self.evaluate(&entry.key);
+            if matches!(key.kind, ValueKind::Failed) {
+                continue;
+            }
             let value = self.evaluate(&entry.value);
             let text = match key.kind {
                 ValueKind::Text(text) => text,
-                ValueKind::Failed => continue,
                 other => {
                     let message = format!("a key is {}, not a text", other.noun());
                     let report = Diagnostic::error("E_ARGUMENT_TYPE", key.span, message);
@@ -163,14 +165,16 @@ impl<'a> Evaluator<'a> {
                     }
                 }
                 ValueKind::Failed => failed = true,
-                other => {
+                other if !failed => {
                     failed = true;
-                    let message = format!("{} is put together with a text", other.noun());
+                    let message =
+                        format!("only texts are put together, and this is {}", other.noun());
                     self.report.push(
                         Diagnostic::error("E_NOT_CONSTANT", part.span, message)
-                            .hint("only texts are put together; write the value out"),
+                            .hint("write the value out"),
                     );
                 }
+                _ => {}
             }
         }
         if failed {
@@ -268,7 +272,12 @@ impl<'a> Evaluator<'a> {
     }
 
     fn call(&mut self, call: &'a Call, span: Span) -> ValueKind {
-        let helper = match self.meaning(&call.callee) {
+        let meaning = if self.is_bound(&call.callee) {
+            self.meaning(&call.callee)
+        } else {
+            Meaning::Foreign("a name")
+        };
+        let helper = match meaning {
             Meaning::Helper(name) => name,
             Meaning::Failed => return ValueKind::Failed,
             Meaning::Constant(_) | Meaning::Foreign(_) => {
@@ -289,11 +298,14 @@ impl<'a> Evaluator<'a> {
         match declare::helper_named(&helper) {
             Ok(helper) => {
                 let mut arguments = self.arguments(helper.name, helper.takes, call, span);
+                let mut piece = (helper.make)(&mut arguments);
                 if !arguments.is_bound {
-                    self.report.append(&mut arguments.report);
-                    return ValueKind::Failed;
+                    // What is missing may be what has a name that is not taken.
+                    piece = None;
+                    arguments
+                        .report
+                        .retain(|report| report.code != "E_ARGUMENT_MISSING");
                 }
-                let piece = (helper.make)(&mut arguments);
                 self.report.append(&mut arguments.report);
                 piece.map_or(ValueKind::Failed, |piece| ValueKind::Piece(Box::new(piece)))
             }

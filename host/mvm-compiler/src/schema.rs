@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 
+use mvm_contract::canonical::MAX_DEPTH;
 use serde_json::{Map, Value as Json, json};
 
 use crate::{
@@ -12,8 +13,11 @@ use crate::{
     syntax::{Field, FunctionDeclaration, Module, Path, Span, TypeDeclaration, TypeForm, TypeHint},
 };
 
-/// The deepest nesting of a schema: a document holds 16 levels, and a schema is in the sixth.
-const MAX_SCHEMA_DEPTH: usize = 10;
+/// Levels of JSON that there are for the schema of an argument: those of a document without the seven
+/// around it (document, apps, app, entrypoints, entrypoint, schema, properties).
+const ARGUMENT_DEPTH: usize = MAX_DEPTH - 7;
+/// Levels of JSON that there are for the schema of a result.
+const RESULT_DEPTH: usize = MAX_DEPTH - 5;
 /// The most parts of the schemas of one file.
 const MAX_PARTS: usize = 20_000;
 
@@ -61,7 +65,7 @@ impl<'a> Schemas<'a> {
         for parameter in &function.parameters {
             let name = &parameter.name;
             let schema = match &parameter.hint {
-                Some(hint) => self.whole(hint, name.span, evaluator),
+                Some(hint) => self.whole(hint, name.span, ARGUMENT_DEPTH, evaluator),
                 None => Json::Bool(true),
             };
             properties.insert(name.text.clone(), schema);
@@ -71,7 +75,8 @@ impl<'a> Schemas<'a> {
         }
         let arguments = object(properties, &required, false);
         let result = function.result.as_ref();
-        let result = result.map(|hint| self.whole(hint, function.name.span, evaluator));
+        let result =
+            result.map(|hint| self.whole(hint, function.name.span, RESULT_DEPTH, evaluator));
         evaluator.report.append(&mut self.report);
         Signature {
             arguments,
@@ -80,11 +85,16 @@ impl<'a> Schemas<'a> {
     }
 
     /// The schema of a hint, or `true` where a document has no room for it.
-    fn whole(&mut self, hint: &'a TypeHint, at: Span, evaluator: &mut Evaluator<'a>) -> Json {
+    fn whole(
+        &mut self,
+        hint: &'a TypeHint,
+        at: Span,
+        depth: usize,
+        evaluator: &mut Evaluator<'a>,
+    ) -> Json {
         let mut open = Vec::new();
         self.trouble = None;
-        // The arguments' object and its `properties` are around the schema.
-        let schema = self.schema(hint, MAX_SCHEMA_DEPTH - 2, &mut open, evaluator);
+        let schema = self.schema(hint, depth, &mut open, evaluator);
         let Some(trouble) = self.trouble.take() else {
             return schema;
         };
@@ -108,7 +118,14 @@ impl<'a> Schemas<'a> {
         if self.parts > MAX_PARTS {
             self.trouble = Some("makes the file's schemas too large");
         }
-        if depth < 2 {
+        let levels = match hint {
+            TypeHint::Literal(_)
+            | TypeHint::Tuple(_)
+            | TypeHint::AnyOf(_)
+            | TypeHint::Record(_) => 2,
+            _ => 1,
+        };
+        if depth < levels {
             self.trouble = Some("nests too deeply");
         }
         if self.trouble.is_some() {
@@ -211,6 +228,10 @@ impl<'a> Schemas<'a> {
         open: &mut Vec<&'a str>,
         evaluator: &mut Evaluator<'a>,
     ) -> Json {
+        if depth < 2 {
+            self.trouble = Some("nests too deeply");
+            return Json::Bool(true);
+        }
         let mut properties = Map::new();
         let mut required = Vec::new();
         for field in fields {

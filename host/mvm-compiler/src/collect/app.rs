@@ -396,7 +396,7 @@ fn app_of(
     at: Span,
     default: Option<Language>,
 ) -> Placed<App> {
-    let mut places = Places::NONE.with("", arguments.span).with("/name", at);
+    let mut places = Places::NONE.with("", at).with("/name", at);
     let source = arguments.take("source").and_then(|value| {
         arguments.piece_of("source", value, "`local_path(…)`", |piece| match piece {
             Piece::Source(source) => Some(source),

@@ -150,6 +150,11 @@ impl Draft {
                 );
             }
         }
+        // Where several are, the second is where the flaw is.
+        let mut primaries = entrypoints.iter().filter(|it| it.primary == Some(true));
+        if let Some(second) = primaries.nth(1) {
+            places.set("/entrypoints", second.span);
+        }
         let has_source = app.source.is_some();
         for (index, draft) in entrypoints.into_iter().enumerate() {
             let at = format!("/entrypoints/{index}");

@@ -58,7 +58,8 @@ impl<'a> Evaluator<'a> {
     pub(crate) fn helper(&mut self, path: &'a Path) -> Option<String> {
         let first = path.segments.first()?;
         let sdk = match self.bindings.get(first.text.as_str()) {
-            None => self.module.language == Language::Rust && first.text == "mvm",
+            // Where nothing is bound, that is said; an import of everything was.
+            None => first.text == "mvm" && self.module.star_imports.is_empty(),
             Some(indices) => indices.iter().any(|index| {
                 let binding = self.module.bindings.get(*index);
                 binding.is_some_and(|binding| match &binding.kind {
@@ -74,6 +75,13 @@ impl<'a> Evaluator<'a> {
             Meaning::Helper(name) => Some(name),
             _ => None,
         }
+    }
+
+    /// Whether a path can be something of this file or of mvm: builtins are not.
+    pub(super) fn is_bound(&self, path: &Path) -> bool {
+        path.segments.first().is_some_and(|first| {
+            first.text == "mvm" || self.bindings.contains_key(first.text.as_str())
+        })
     }
 
     /// What a path means; where it cannot be known, that is said once for each name.
