@@ -5,6 +5,7 @@
 //! helper by helper (`declare`), put together (`collect`) and validated in one place for all of them.
 #![forbid(unsafe_code)]
 
+mod archive;
 pub mod codes;
 mod collect;
 mod compile;
@@ -13,13 +14,16 @@ mod diagnostic;
 mod evaluate;
 mod front;
 mod limits;
+mod lockfile;
 mod python;
 pub mod render;
 mod schema;
 mod syntax;
 mod value;
 
+pub use archive::{ArchiveEntry, ArchiveError, WORKLOAD_FILE, archive};
 pub use compile::{Compilation, SourceFile, compile};
 pub use diagnostic::{Diagnostic, Label, Severity};
 pub use limits::MAX_SOURCE_BYTES;
+pub use lockfile::{MAX_LOCKFILE_BYTES, check_lockfile};
 pub use syntax::{FileId, Span};

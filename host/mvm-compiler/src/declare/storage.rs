@@ -92,6 +92,9 @@ pub(super) fn mount(arguments: &mut Arguments) -> Option<Placed<Piece>> {
 /// A source, with the volume it declares.
 type Mounted = (MountSource, Option<Volume>);
 
+/// A mount, with the volume it declares.
+pub(crate) type DeclaredMount = (Mount, Option<Volume>);
+
 /// What is mounted: a volume, by itself or by its name, or another source.
 fn source_of(arguments: &mut Arguments, value: Value) -> Option<Placed<Mounted>> {
     let span = value.span;
@@ -112,14 +115,14 @@ fn source_of(arguments: &mut Arguments, value: Value) -> Option<Placed<Mounted>>
 
 /// The mounts of an argument: a list of `mount(…)`, or a map from targets to sources. With the
 /// volumes they declare and the places of those.
-pub(crate) fn mounts_of(arguments: &mut Arguments) -> Placed<Vec<(Mount, Option<Volume>)>> {
-    let mut mounts = Placed::<Vec<(Mount, Option<Volume>)>>::default();
+pub(crate) fn mounts_of(arguments: &mut Arguments) -> Placed<Vec<DeclaredMount>> {
+    let mut mounts = Placed::<Vec<DeclaredMount>>::default();
     let Some(value) = arguments.take("mounts") else {
         return mounts;
     };
     mounts.places = Places::NONE.with("", value.span);
     let span = value.span;
-    let found: Vec<Option<Placed<(Mount, Option<Volume>)>>> = match value.kind {
+    let found: Vec<Option<Placed<DeclaredMount>>> = match value.kind {
         ValueKind::List(values) => values
             .into_iter()
             .map(|value| {

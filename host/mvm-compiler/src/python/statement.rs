@@ -101,10 +101,12 @@ impl Walk<'_> {
                     self.assign(target, &assign.value, scope);
                 }
             }
-            Stmt::AnnAssign(assign) => match &assign.value {
-                Some(value) => self.assign(&assign.target, value, scope),
-                None => {}
-            },
+            Stmt::AnnAssign(assign) => {
+                // Without a value it binds nothing.
+                if let Some(value) = &assign.value {
+                    self.assign(&assign.target, value, scope);
+                }
+            }
             Stmt::AugAssign(assign) => {
                 self.target(&assign.target, scope, "an augmented assignment");
             }

@@ -8,6 +8,9 @@ use crate::{Diagnostic, FileId, Severity, SourceFile, Span};
 /// A window of the source that is longer is not shown.
 const MAX_SHOWN_BYTES: usize = 16 * 1024;
 
+/// A place, and what a label says of it.
+type Place<'a> = (Span, Option<&'a str>);
+
 /// All findings, one after the other, with a blank line after each.
 #[must_use]
 pub fn text(files: &[SourceFile], diagnostics: &[Diagnostic], colors: bool) -> String {
@@ -40,7 +43,7 @@ fn group<'a>(
         .primary_title(printable(&diagnostic.message))
         .id(diagnostic.code);
     // Places of one file go together, those of the finding itself first.
-    let mut by_file: Vec<(FileId, Vec<(Span, Option<&str>)>)> =
+    let mut by_file: Vec<(FileId, Vec<Place<'_>>)> =
         vec![(diagnostic.span.file, vec![(diagnostic.span, None)])];
     for label in &diagnostic.labels {
         let text = Some(label.text.as_str());
@@ -67,7 +70,7 @@ fn snippets<'a>(
     files: &'a [SourceFile],
     positions: &Positions,
     file: FileId,
-    places: &[(Span, Option<&str>)],
+    places: &[Place<'_>],
 ) -> Vec<annotate_snippets::Element<'a>> {
     let Some(source) = files.get(file.0 as usize) else {
         return Vec::new();
