@@ -10,6 +10,7 @@ use mvm_contract::workload::Language;
 use crate::{
     Diagnostic, python,
     syntax::{FileId, Module, Span},
+    typescript,
 };
 
 /// The language that a file's name says.
@@ -24,10 +25,11 @@ pub(crate) fn language_of(path: &str) -> Option<Language> {
 }
 
 /// Lowers a file.
-pub(crate) fn lower(language: Language, file: FileId, text: &str) -> Module {
+pub(crate) fn lower(language: Language, path: &str, file: FileId, text: &str) -> Module {
     match language {
         Language::Python => python::lower(file, text),
-        Language::Node | Language::Rust => {
+        Language::Node => typescript::lower(path, file, text),
+        Language::Rust => {
             let mut module = Module::empty(file, language);
             module.diagnostics.push(
                 Diagnostic::error(

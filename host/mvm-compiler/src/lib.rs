@@ -19,6 +19,7 @@ mod python;
 pub mod render;
 mod schema;
 mod syntax;
+mod typescript;
 mod value;
 
 pub use archive::{ArchiveEntry, ArchiveError, WORKLOAD_FILE, archive};
