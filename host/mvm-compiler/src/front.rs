@@ -8,8 +8,8 @@
 use mvm_contract::workload::Language;
 
 use crate::{
-    Diagnostic, python,
-    syntax::{FileId, Module, Span},
+    python, rust,
+    syntax::{FileId, Module},
     typescript,
 };
 
@@ -29,17 +29,6 @@ pub(crate) fn lower(language: Language, path: &str, file: FileId, text: &str) ->
     match language {
         Language::Python => python::lower(file, text),
         Language::Node => typescript::lower(path, file, text),
-        Language::Rust => {
-            let mut module = Module::empty(file, language);
-            module.diagnostics.push(
-                Diagnostic::error(
-                    "E_UNSUPPORTED_LANGUAGE",
-                    Span::start_of(file),
-                    format!("declarations in {} are not read yet", language.as_str()),
-                )
-                .hint("declare the workload in Python"),
-            );
-            module
-        }
+        Language::Rust => rust::lower(file, text),
     }
 }

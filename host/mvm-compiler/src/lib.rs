@@ -17,6 +17,7 @@ mod limits;
 mod lockfile;
 mod python;
 pub mod render;
+mod rust;
 mod schema;
 mod syntax;
 mod typescript;

@@ -57,6 +57,80 @@ const TYPESCRIPT: &[[&str; 4]] = &[
     ["export const f = ", "mvm.app({})(", "g", ")"],
 ];
 
+const RUST: &[[&str; 4]] = &[
+    ["const X: A = ", "[", "1", "]"],
+    ["const X: A = ", "(", "1", ")"],
+    ["const X: A = ", "!", "1", ""],
+    ["const X: A = ", "- ", "1", ""],
+    ["const X: A = ", "&", "a", ""],
+    ["const X: A = ", "|| ", "1", ""],
+    ["const X: A = ", "f(", "1", ")"],
+    ["const X: A = ", "async {", "1", "}"],
+    ["const X: A = a", "?", "", ""],
+    ["const X: A = a", ".b()", "", ""],
+    ["type T = ", "(", "u8", ")"],
+    ["type T = ", "[", "u8", "]"],
+    ["type T = ", "&", "u8", ""],
+    ["type T = ", "A<", "B", ">"],
+    ["type T = ", "fn() -> ", "u8", ""],
+    ["type T = ", "<", "A", " as B>::C"],
+    ["type T = ", "impl A<B = ", "u8", ">"],
+    ["fn f() { ", "{", "", "}"],
+    ["fn f() { ", "a = ", "1", ""],
+    ["fn f() { ", "break ", "1", ""],
+    ["fn f() { ", "if a {} else ", "{}", ""],
+    ["fn f() { x = ", "a + ", "1", ""],
+    ["fn f() { ", "match a { _ => ", "1", "}"],
+    ["fn f() { let ", "(", "a", ") = 1"],
+    ["use ", "a::{", "b", "}"],
+    ["use ", "a::", "b", ""],
+    ["", "mod a {", "", "}"],
+    ["", "fn f() {", "", "}"],
+    ["", "m!{", "", "}"],
+    ["", "/*", "", "*/"],
+    ["#[mvm::app(x = ", "[", "1", "])] fn f() {}"],
+    ["#[mvm::app(x = ", "a(", "1", "))] fn f() {}"],
+    ["mvm::workload!(", "{ a: ", "1", "}"],
+];
+
+const RUST_PIECES: &[&str] = &[
+    "use mvm::{self, app};\n",
+    "mvm::workload!(id = \"w\");\n",
+    "#[mvm::app(",
+    "#[mvm::func]\n",
+    "#![mvm::workload(id = 1)]",
+    "name = \"x\"",
+    "env(A = \"b\", ",
+    "image = debian(\"python\")",
+    "[",
+    "]",
+    "(",
+    ")",
+    "{",
+    "}",
+    ")]\n",
+    "pub fn f(a: i64, b: Option<T>) -> Result<T, E> {",
+    "#[derive(Serialize)]\n#[serde(rename_all = \"camelCase\")]\nstruct T { a_b: u8 }\n",
+    "#[derive(Deserialize)]\nenum T { A, B }\n",
+    "const A: &str = ",
+    "r#\"x\"#",
+    "'a",
+    "'",
+    "\"",
+    "<",
+    ">",
+    "::",
+    ", ",
+    ";\n",
+    "..",
+    "é",
+    "0x",
+    "1e999",
+    "impl A {",
+    "mod a {",
+    "\n",
+];
+
 fn compiled(path: &str, text: String) -> Compilation {
     let begun = Instant::now();
     let compiled = compile(&[SourceFile {
@@ -104,6 +178,13 @@ fn typescript_nested_a_little_and_a_lot() {
 }
 
 #[test]
+fn rust_nested_a_little_and_a_lot() {
+    for depth in [20, 60, 120, 3_000, 40_000] {
+        nest("app.rs", RUST, depth);
+    }
+}
+
+#[test]
 fn a_megabyte_of_brackets_is_a_finding() {
     for path in ["app.ts", "app.tsx", "app.js", "app.cjs"] {
         let found = compiled(path, "[".repeat(1024 * 1024));
@@ -113,6 +194,9 @@ fn a_megabyte_of_brackets_is_a_finding() {
         let codes: Vec<_> = found.diagnostics.iter().map(|it| it.code).collect();
         assert!(codes.contains(&"E_TOO_DEEP"), "{path}: {codes:?}");
     }
+    let closed = format!("{}{}", "[".repeat(500_000), "]".repeat(500_000));
+    let found = compiled("app.rs", format!("const X: A = {closed};"));
+    assert!(found.diagnostics.iter().any(|it| it.code == "E_TOO_DEEP"));
 }
 
 /// Text that the measure takes for a text or a comment, and the parser for code.
@@ -190,11 +274,24 @@ proptest! {
     }
 
     #[test]
-    fn repeated_pieces_end(
+    fn no_rust_panics(text in pieces(RUST_PIECES)) {
+        compiled("app.rs", text);
+    }
+
+    #[test]
+    fn repeated_typescript_ends(
         text in prop::collection::vec(prop::sample::select(TYPESCRIPT_PIECES), 1..5),
         times in 1_usize..3_000,
     ) {
         compiled("app.ts", text.concat().repeat(times));
+    }
+
+    #[test]
+    fn repeated_rust_ends(
+        text in prop::collection::vec(prop::sample::select(RUST_PIECES), 1..5),
+        times in 1_usize..3_000,
+    ) {
+        compiled("app.rs", text.concat().repeat(times));
     }
 }
 
