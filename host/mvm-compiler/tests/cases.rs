@@ -74,6 +74,7 @@ fn check(file: &str, section: &mut Section, differences: &mut Vec<String>) {
         let Compilation {
             workload,
             diagnostics,
+            ..
         } = compile(std::slice::from_ref(source));
         let said = render::text(std::slice::from_ref(source), &diagnostics, false);
         expect(

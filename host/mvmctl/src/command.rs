@@ -2,6 +2,7 @@
 
 mod audit;
 mod copy;
+mod declaration;
 mod doctor;
 mod exec;
 mod files;
@@ -37,6 +38,19 @@ pub(crate) struct Context {
 
 /// Runs a verb and gives the program's exit code.
 pub(crate) async fn dispatch(arguments: Arguments) -> Result<u8, Failure> {
+    // What only reads files needs no state of this host.
+    let arguments = match arguments.command {
+        Verb::Compile(options) => {
+            return declaration::compile(&options, arguments.json, arguments.quiet);
+        }
+        Verb::Check(options) => {
+            return declaration::check(&options, arguments.json, arguments.quiet);
+        }
+        command => Arguments {
+            command,
+            ..arguments
+        },
+    };
     let supervisor = SupervisorProgram {
         // Whatever happens to the file: the running program starts its own supervisors.
         program: Path::new("/proc/self/exe").to_owned(),
@@ -76,6 +90,8 @@ pub(crate) async fn dispatch(arguments: Arguments) -> Result<u8, Failure> {
         Verb::Policy(verb) => trust::policies(&context, verb),
         Verb::Audit(verb) => audit::audits(&context, verb),
         Verb::Receipt(verb) => receipt::receipts(&context, verb),
+        Verb::Compile(options) => declaration::compile(&options, context.json, context.quiet),
+        Verb::Check(options) => declaration::check(&options, context.json, context.quiet),
         Verb::Serve(options) => serve::serve(context, options).await,
         Verb::Setup(options) => doctor::setup(&context, &options).await,
         Verb::Doctor => doctor::doctor(&context),
