@@ -31,7 +31,7 @@ use crate::{
     params(("id" = String, Path, description = "Name or identifier"), ReadQuery),
     responses(
         (status = 200, body = Vec<u8>, content_type = "application/octet-stream"),
-        (status = "default", body = Problem, content_type = "application/problem+json"),
+        Problem
     )
 )]
 pub(crate) async fn read(
@@ -68,7 +68,7 @@ pub(crate) async fn read(
     params(("id" = String, Path, description = "Name or identifier"), WriteQuery),
     responses(
         (status = 200, body = Written),
-        (status = "default", body = Problem, content_type = "application/problem+json"),
+        Problem
     )
 )]
 pub(crate) async fn write(
@@ -96,7 +96,7 @@ pub(crate) async fn write(
     params(("id" = String, Path, description = "Name or identifier"), RemoveQuery),
     responses(
         (status = 204),
-        (status = "default", body = Problem, content_type = "application/problem+json"),
+        Problem
     )
 )]
 pub(crate) async fn remove(
@@ -115,7 +115,7 @@ pub(crate) async fn remove(
     params(("id" = String, Path, description = "Name or identifier"), StatQuery),
     responses(
         (status = 200, body = Entry),
-        (status = "default", body = Problem, content_type = "application/problem+json"),
+        Problem
     )
 )]
 pub(crate) async fn stat(
@@ -138,7 +138,7 @@ pub(crate) async fn stat(
     params(("id" = String, Path, description = "Name or identifier"), ListQuery),
     responses(
         (status = 200, body = EntryList),
-        (status = "default", body = Problem, content_type = "application/problem+json"),
+        Problem
     )
 )]
 pub(crate) async fn list(
@@ -158,7 +158,7 @@ pub(crate) async fn list(
     params(("id" = String, Path, description = "Name or identifier")),
     responses(
         (status = 204),
-        (status = "default", body = Problem, content_type = "application/problem+json"),
+        Problem
     )
 )]
 pub(crate) async fn make_directory(
@@ -178,7 +178,7 @@ pub(crate) async fn make_directory(
     params(("id" = String, Path, description = "Name or identifier")),
     responses(
         (status = 204),
-        (status = "default", body = Problem, content_type = "application/problem+json"),
+        Problem
     )
 )]
 pub(crate) async fn rename(

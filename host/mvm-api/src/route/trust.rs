@@ -28,7 +28,7 @@ pub(crate) struct PlanShape {
     post, path = "/v1/plans/dry-run", request_body = Create,
     responses(
         (status = 200, body = PlanShape),
-        (status = "default", body = Problem, content_type = "application/problem+json"),
+        Problem
     )
 )]
 pub(crate) async fn dry_run(
@@ -76,7 +76,7 @@ pub(crate) struct ReceiptShape {
     request_body(content = Vec<u8>, content_type = "application/octet-stream"),
     responses(
         (status = 200, body = ReceiptShape),
-        (status = "default", body = Problem, content_type = "application/problem+json"),
+        Problem
     )
 )]
 pub(crate) async fn verify_receipt(
