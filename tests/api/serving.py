@@ -77,6 +77,10 @@ class Served:
         return self.process.wait(20)
 
 
+def document(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text())
+
+
 def problem(answer: httpx.Response, status: int) -> dict[str, Any]:
     """The problem document of an answer, which is one as it should be."""
     assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json"), answer.text
