@@ -21,13 +21,47 @@ def mvmctl() -> str:
     return os.environ["MVM_MVMCTL"]
 
 
+class Frames:
+    """What a process does, as `application/vnd.mvm.frames` tell it. `started` is the first event."""
+
+    def __init__(self, answer: httpx.Response) -> None:
+        self.let_go = answer.close
+        self._pieces = answer.iter_raw()
+        self._read = b""
+        kind, payload = next(self)
+        assert kind == 0
+        self.started = json.loads(payload)
+        self.id: int = self.started["process_id"]
+
+    def __iter__(self) -> Frames:
+        return self
+
+    def __next__(self) -> tuple[int, bytes]:
+        while len(self._read) < 5 or len(self._read) < 5 + int.from_bytes(self._read[1:5], "big"):
+            self._read += next(self._pieces)
+        kind, end = self._read[0], 5 + int.from_bytes(self._read[1:5], "big")
+        payload, self._read = self._read[5:end], self._read[end:]
+        return kind, payload
+
+    def to_the_end(self) -> tuple[bytes, bytes, dict[str, Any]]:
+        """Standard output, standard error, and the last event."""
+        output = {1: b"", 2: b""}
+        event: dict[str, Any] = {}
+        for kind, payload in self:
+            if kind == 0:
+                event = json.loads(payload)
+            else:
+                output[kind] += payload
+        return output[1], output[2], event
+
+
 class Served:
     """A server that was started, on a Unix socket or an address."""
 
     def __init__(self, url: str, socket: Path | None, process: subprocess.Popen[bytes], log: Path) -> None:
         self.url = url
         self.socket = socket
-        self.process = process
+        self.child = process
         self.log = log
         self.client = self.client_with({"Authorization": f"Bearer {TOKEN}"} if socket is None else {})
 
@@ -59,6 +93,14 @@ class Served:
     def shell(self, sandbox: str, line: str, **command: Any) -> dict[str, Any]:
         return self.ask("POST", f"/v1/sandboxes/{sandbox}/exec", json={"shell": line, **command})
 
+    @contextlib.contextmanager
+    def process(self, sandbox: str, **command: Any) -> Iterator[Frames]:
+        """A process that was started, as its stream, which is closed with the block."""
+        path = f"/v1/sandboxes/{sandbox}/processes"
+        with self.client.stream("POST", path, json=command, timeout=HOLD) as answer:
+            assert answer.status_code == httpx.codes.OK, answer.read()
+            yield Frames(answer)
+
     def states(self) -> dict[str, str]:
         """The state of each sandbox of the host."""
         found: dict[str, str] = {}
@@ -73,8 +115,8 @@ class Served:
     def end(self) -> int:
         """Ends it in order, and gives its exit code."""
         self.client.close()
-        self.process.terminate()
-        return self.process.wait(20)
+        self.child.terminate()
+        return self.child.wait(20)
 
 
 def document(path: Path) -> dict[str, Any]:

@@ -24,11 +24,11 @@ from schemathesis.specs.openapi.checks import (
 )
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "reference" / "openapi.json"
-EXAMPLES = 12
+EXAMPLES = 30
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 # What has no end of its own, and which test is instead.
 WITHOUT_END = {
-    "/v1/leases": "its answer ends with its client: test_leases.py, test_two_servers.py",
+    "/v1/leases": "its answer ends with its client: test_leases.py",
 }
 # A sandbox that such a request met is not the same afterwards.
 NAME = "of-the-schema"
@@ -160,6 +160,8 @@ def a_snapshot(served: serving.Served) -> str:
 
 def test_every_route_was_met() -> None:
     """Refusals alone would show little: each route did what it is for at least once."""
+    if not SUCCEEDED:
+        pytest.skip("it looks at what the test before it has met")
     document = serving.document(DOCUMENT)
     routes = {
         f"{method.upper()} {path}"
