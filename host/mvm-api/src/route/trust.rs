@@ -1,6 +1,6 @@
 //! Plans and receipts.
 
-use axum::{Json, body::Bytes, extract::State};
+use axum::{Json, extract::State};
 use mvm_contract::{
     Digest,
     canonical::Document,
@@ -12,7 +12,12 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use crate::{extract::JsonBody, problem::Problem, shapes::sandbox::Create, state::Api};
+use crate::{
+    extract::{JsonBody, RawBody},
+    problem::Problem,
+    shapes::sandbox::Create,
+    state::Api,
+};
 
 /// A plan that would be admitted.
 #[derive(Debug, Serialize, ToSchema)]
@@ -81,7 +86,7 @@ pub(crate) struct ReceiptShape {
 )]
 pub(crate) async fn verify_receipt(
     State(api): State<Api>,
-    body: Bytes,
+    RawBody(body): RawBody,
 ) -> Result<Json<ReceiptShape>, Problem> {
     let roots = keys::trust_roots(api.runtime.home())?;
     let shape = match receipt::verify(&body, &roots) {
