@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Any
 
 import pytest
+
 import serving
 
 
-def events(server: serving.Served, order: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def events(server: serving.Served, order: dict[str, Any]) -> Generator[dict[str, Any], None, None]:
     with server.client.stream("POST", "/v1/leases", json=order, timeout=serving.HOLD) as answer:
         assert answer.headers["content-type"] == "application/x-ndjson"
         yield from map(json.loads, answer.iter_lines())
 
 
-def made(lease: Iterator[dict[str, Any]]) -> list[dict[str, Any]]:
+def made(lease: Generator[dict[str, Any], None, None]) -> list[dict[str, Any]]:
     """What a lease tells up to `ready`, without its progress."""
     told: list[dict[str, Any]] = []
     for event in lease:
@@ -37,7 +38,7 @@ def test_a_lease_tells_what_it_holds_says_that_it_is_there_and_ends_with_its_cli
     assert next(lease) == {"event": "ping"}
     assert time.monotonic() - begun < 7
     assert server.states()[sandbox["id"]] == "running"
-    lease.close()  # pyright: ignore[reportAttributeAccessIssue]
+    lease.close()
     serving.until(lambda: sandbox["id"] not in server.states(), "the sandbox is gone with its lease", 5)
 
 
@@ -52,7 +53,7 @@ def test_a_lease_of_forks_tells_each(server: serving.Served) -> None:
             assert child["origin"] == "snapshot"
             answer = server.client.get(f"/v1/sandboxes/{child['id']}/files", params={"path": "/root/file"})
             assert answer.content == b"before\n"
-        lease.close()  # pyright: ignore[reportAttributeAccessIssue]
+        lease.close()
         gone = {event["sandbox"]["id"] for event in children}
         serving.until(lambda: not gone & server.states().keys(), "the children are gone with their lease", 5)
 
@@ -63,7 +64,7 @@ def test_what_cannot_be_made_is_told_in_the_lease(server: serving.Served) -> Non
         (event,) = made(lease)
         assert (event["event"], event["index"]) == ("failed", 0)
         assert "once-only" in event["problem"]["detail"]
-        lease.close()  # pyright: ignore[reportAttributeAccessIssue]
+        lease.close()
 
 
 @pytest.mark.parametrize(

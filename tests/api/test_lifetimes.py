@@ -10,6 +10,7 @@ import time
 
 import httpx
 import pytest
+
 import serving
 from conftest import Serve
 

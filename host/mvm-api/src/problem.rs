@@ -40,9 +40,9 @@ pub(crate) struct ProblemShape {
     retryable: bool,
 }
 
-/// Every status that a problem may have, on any route.
-const STATUSES: [&str; 12] = [
-    "400", "401", "403", "404", "405", "408", "409", "413", "415", "422", "426", "502",
+/// Every status that a problem may have, on any route that is there with this method.
+const STATUSES: [&str; 10] = [
+    "400", "401", "403", "404", "408", "409", "413", "415", "422", "502",
 ];
 
 /// In the document, all problems are one response, which every route names for each status.
