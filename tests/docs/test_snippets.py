@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from snippets import ALL, ROOT, Snippet, of
 
 TYPESCRIPT = ROOT / "sdk" / "typescript"
