@@ -44,6 +44,7 @@ def at(method: str, route: str, **query: str) -> tuple[str, str, dict[str, Any]]
         (at("PUT", "/files", path="/root/x", mode="9"), 400, "`mode`", "644"),
         (at("GET", "/files", path="relative"), 400, "absolute", None),
         (at("GET", "/files", path="/root"), 400, "directory", None),
+        (at("GET", "/files", path="/etc/passwd", offset=str(2**63)), 400, "`offset`", None),
         (at("GET", "/files", path="/root/none"), 404, "/root/none", None),
     ],
 )

@@ -25,7 +25,7 @@ from schemathesis.specs.openapi.checks import (
 import serving
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "reference" / "openapi.json"
-EXAMPLES = 30
+EXAMPLES = 20
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 # What has no end of its own, and which test is instead.
 WITHOUT_END = {
@@ -113,7 +113,7 @@ def test_what_is_excluded_is_there() -> None:
     suppress_health_check=[hypothesis.HealthCheck.too_slow, hypothesis.HealthCheck.filter_too_much],
 )
 def test_answers_are_those_of_the_document(case: schemathesis.Case, fuzzed: serving.Served) -> None:
-    request = repr((case.path_parameters, case.query, case.body)).encode()
+    request = repr((case.path_parameters, case.query, given(case.body))).encode()
     keep_small(case)
     if zlib.crc32(request) % 2:
         aim(case, fuzzed)
@@ -121,6 +121,11 @@ def test_answers_are_those_of_the_document(case: schemathesis.Case, fuzzed: serv
     case.validate_response(answer, checks=CHECKS)
     if answer.status_code < httpx.codes.BAD_REQUEST:
         SUCCEEDED.add(case.operation.label)
+
+
+def given(body: object) -> object:
+    """A body, or that there is none: the same text in every run."""
+    return body if isinstance(body, dict | list | str | bytes | int | float | None) else "none"
 
 
 def keep_small(case: schemathesis.Case) -> None:

@@ -39,8 +39,12 @@ pub(crate) async fn read(
     PathOf(id): PathOf<String>,
     QueryOf(query): QueryOf<ReadQuery>,
 ) -> Result<Response, Problem> {
-    let sandbox = connect(&api, &id)?;
     let (path, offset) = (absolute(&query.path)?, query.offset);
+    // The guest would find out once the answer has begun.
+    if i64::try_from(offset).is_err() {
+        return Err(Problem::invalid("`offset` is beyond the end of any file"));
+    }
+    let sandbox = connect(&api, &id)?;
     let mut file = sandbox.open_file_range(path, offset, query.length).await?;
     let (parts, reading) = tokio::sync::mpsc::channel::<Result<Bytes, io::Error>>(4);
     tokio::spawn(async move {
