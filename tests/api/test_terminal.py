@@ -82,7 +82,8 @@ def test_a_new_size_is_seen_in_the_guest(server: serving.Served, sandbox: str) -
 def test_a_key_interrupts(server: serving.Served, sandbox: str) -> None:
     with join(server, sandbox, detached_shell(server, sandbox)) as terminal:
         asked(terminal, "echo $((3 + 3))", "6")
-        terminal.send(b"echo asleep; sleep 1000\n")
+        # What says so is in the terminal's foreground by then, which the shell alone cannot know of `sleep`.
+        terminal.send(b"sh -c 'echo asleep; exec sleep 1000'\n")
         shown_until(terminal, lambda shown: "\nasleep\r\n" in shown)
         terminal.send(b"\x03")
         shown_until(terminal, lambda shown: shown.endswith("> "))
