@@ -25,10 +25,13 @@ use crate::{
 const MOST_JSON_BYTES: usize = 4 << 20;
 
 #[derive(OpenApi)]
-#[openapi(info(
-    title = "mvm",
-    description = "Run code in local microVMs. `docs/reference/http-api.md` says what a schema cannot."
-))]
+#[openapi(
+    info(
+        title = "mvm",
+        description = "Run code in local microVMs. `docs/reference/http-api.md` says what a schema cannot."
+    ),
+    components(schemas(Problem), responses(Problem))
+)]
 struct Document;
 
 fn routes() -> OpenApiRouter<Api> {
