@@ -1,10 +1,14 @@
 //! Where a workload comes from: a document, or a source file that declares it.
 
 use std::{
-    fs, io,
+    fs::{self, File},
+    io::{self, Read as _},
     path::{Path, PathBuf},
 };
 
+use mvm_compiler::{
+    Compilation, MAX_LOCKFILE_BYTES, MAX_SOURCE_BYTES, SourceFile, compile, render,
+};
 use mvm_contract::{
     Coded, ErrorCode,
     workload::{ReadWorkloadError, Workload},
@@ -19,6 +23,9 @@ const NAMES: [&str; 6] = [
     "app.mjs",
     "app.js",
 ];
+
+/// How the names of source files end.
+const LANGUAGES: [&str; 8] = ["py", "ts", "tsx", "mts", "cts", "js", "mjs", "rs"];
 
 /// A workload and the directory that its sources lie in.
 #[derive(Debug)]
@@ -66,6 +73,23 @@ pub enum DeclarationError {
         #[source]
         source: ReadWorkloadError,
     },
+    /// A file is not UTF-8.
+    #[error("`{path}` is not UTF-8 at byte {position}")]
+    NotUtf8 {
+        /// The file.
+        path: String,
+        /// Where it stops being UTF-8.
+        position: usize,
+    },
+    /// The declaration has errors.
+    #[error("`{}` declares no workload", path.display())]
+    Compile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        #[source]
+        findings: Findings,
+    },
     /// The file is of no kind that declares workloads.
     #[error("`{}` is of no kind that declares workloads", path.display())]
     Kind {
@@ -74,13 +98,18 @@ pub enum DeclarationError {
     },
 }
 
+/// What is wrong with a declaration, rendered with its places.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Findings(String);
+
 impl Coded for DeclarationError {
     fn code(&self) -> ErrorCode {
         match self {
             Self::Read { source, .. } if source.kind() == io::ErrorKind::NotFound => {
                 ErrorCode::NotFound
             }
-            Self::Document { .. } => ErrorCode::BuildFailed,
+            Self::Document { .. } | Self::Compile { .. } => ErrorCode::BuildFailed,
             _ => ErrorCode::InvalidArgument,
         }
     }
@@ -88,6 +117,11 @@ impl Coded for DeclarationError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Read { .. } => None,
+            Self::NotUtf8 { .. } => Some("save it as UTF-8".to_owned()),
+            Self::Compile { path, .. } => Some(format!(
+                "`mvmctl check {}` tells it with colors",
+                path.display()
+            )),
             Self::NothingThere { .. } => Some(format!("it may be one of {}", NAMES.join(", "))),
             Self::Ambiguous { .. } => Some("name the file".to_owned()),
             Self::Document { source, .. } => match source {
@@ -120,22 +154,93 @@ pub fn load(path: &Path) -> Result<Declaration, DeclarationError> {
         path: file.clone(),
         source,
     };
-    let bytes = fs::read(&file).map_err(failed)?;
     let absolute = file.canonicalize().map_err(failed)?;
     let declared_in = absolute.parent().unwrap_or(Path::new("/")).to_owned();
     let extension = file.extension().and_then(|extension| extension.to_str());
-    let workload = match extension {
-        Some("json") => Workload::read(&bytes).map_err(|source| DeclarationError::Document {
+    let workload = if extension == Some("json") {
+        let bytes = fs::read(&file).map_err(failed)?;
+        Workload::read(&bytes).map_err(|source| DeclarationError::Document {
             path: file.clone(),
             source,
-        })?,
-        _ => return Err(DeclarationError::Kind { path: file }),
+        })?
+    } else if extension.is_some_and(|extension| LANGUAGES.contains(&extension)) {
+        let source = read_source(&file)?;
+        let (files, compiled) = compile_in(&declared_in, vec![source])?;
+        compiled.workload.ok_or_else(|| DeclarationError::Compile {
+            path: file.clone(),
+            findings: Findings(
+                render::text(&files, &compiled.diagnostics, false)
+                    .trim_end()
+                    .to_owned(),
+            ),
+        })?
+    } else {
+        return Err(DeclarationError::Kind { path: file });
     };
     Ok(Declaration {
         workload,
         file: absolute,
         declared_in,
     })
+}
+
+/// Compiles the files of one workload, and looks at the lockfiles they name below a directory.
+/// What was looked at is given back: places in findings are in it.
+///
+/// # Errors
+///
+/// [`DeclarationError`] where a lockfile is there and cannot be read. What is wrong with the files
+/// is in the compilation.
+pub fn compile_in(
+    directory: &Path,
+    mut files: Vec<SourceFile>,
+) -> Result<(Vec<SourceFile>, Compilation), DeclarationError> {
+    let mut compiled = compile(&files);
+    for lockfile in compiled.lockfiles.clone() {
+        let path = directory.join(&lockfile.path);
+        let content = if path.is_file() {
+            Some(read_text(&path, MAX_LOCKFILE_BYTES)?)
+        } else {
+            None
+        };
+        compiled.see_lockfile(&mut files, &lockfile, content);
+    }
+    Ok((files, compiled))
+}
+
+/// Reads a source file, up to one byte more than the compiler takes.
+///
+/// # Errors
+///
+/// [`DeclarationError::Read`] and [`DeclarationError::NotUtf8`].
+pub fn read_source(path: &Path) -> Result<SourceFile, DeclarationError> {
+    read_text(path, MAX_SOURCE_BYTES)
+}
+
+fn read_text(path: &Path, limit: usize) -> Result<SourceFile, DeclarationError> {
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(limit as u64 + 1).read_to_end(&mut bytes))
+        .map_err(|source| DeclarationError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+    source_of(path.display().to_string(), bytes)
+}
+
+/// Bytes as the text of a source file.
+///
+/// # Errors
+///
+/// [`DeclarationError::NotUtf8`].
+pub fn source_of(path: String, bytes: Vec<u8>) -> Result<SourceFile, DeclarationError> {
+    match String::from_utf8(bytes) {
+        Ok(text) => Ok(SourceFile { path, text }),
+        Err(error) => Err(DeclarationError::NotUtf8 {
+            path,
+            position: error.utf8_error().valid_up_to(),
+        }),
+    }
 }
 
 fn the_one_of(directory: &Path) -> Result<PathBuf, DeclarationError> {

@@ -26,7 +26,9 @@ mod source;
 
 pub use build::{Build, BuildError, BuildOptions, build};
 pub use call::{Arguments, CallError, CallOptions, Called, Callee, Outcome, Raised, call, find};
-pub use declaration::{Declaration, DeclarationError, load};
+pub use declaration::{
+    Declaration, DeclarationError, Findings, compile_in, load, read_source, source_of,
+};
 pub use enforced::{Unsupported, check as check_supported};
 pub use hook::HookError;
 pub use schema::SchemaMismatch;

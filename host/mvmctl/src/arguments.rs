@@ -1,5 +1,6 @@
 //! What can be typed.
 
+mod declaration;
 mod saved;
 mod trust;
 mod workload;
@@ -14,6 +15,7 @@ use mvm_contract::{
     spec::DEFAULT_IMAGE,
 };
 
+pub(crate) use declaration::{Check, Compile, Format, SourceLanguage};
 pub(crate) use saved::{
     Fork, Pools, Restore, Restored, SetPool, Shaped, Snapshots, SomeTemplates, Templates,
 };
@@ -32,7 +34,8 @@ pub(crate) use trust::{Audits, CreatePlan, Keys, Plans, Policies, Receipts, Witn
 )]
 #[command(after_help = "\
 Exit codes: the command's own where one ran; 124 its timeout passed; 125 mvm itself failed;
-126 not executable; 127 not found in the sandbox; 128+N killed by signal N.
+126 not executable; 127 not found in the sandbox; 128+N killed by signal N. `compile` and `check`:
+0 no errors; 1 the declaration has errors; 125 it could not be looked at.
 
 State lives in $MVM_HOME (default: $XDG_STATE_HOME/mvm, then ~/.local/state/mvm).")]
 pub(crate) struct Arguments {
@@ -113,6 +116,10 @@ pub(crate) enum Verb {
     /// Receipts: what a run did, signed.
     #[command(subcommand)]
     Receipt(Receipts),
+    /// Turn declarations into Workload IR, without running them.
+    Compile(Compile),
+    /// Tell what is wrong with declarations, without running them.
+    Check(Check),
     /// Build the images of a workload: base, source, files and hooks.
     Build(Build),
     /// Call a function of a workload in a microVM of its own, and print what it returns.

@@ -2,6 +2,7 @@
 
 mod audit;
 mod copy;
+mod declaration;
 mod doctor;
 mod exec;
 mod files;
@@ -39,6 +40,19 @@ pub(crate) struct Context {
 
 /// Runs a verb and gives the program's exit code.
 pub(crate) async fn dispatch(arguments: Arguments) -> Result<u8, Failure> {
+    // What only reads files needs no state of this host.
+    let arguments = match arguments.command {
+        Verb::Compile(options) => {
+            return declaration::compile(&options, arguments.json, arguments.quiet);
+        }
+        Verb::Check(options) => {
+            return declaration::check(&options, arguments.json, arguments.quiet);
+        }
+        command => Arguments {
+            command,
+            ..arguments
+        },
+    };
     let supervisor = SupervisorProgram {
         // Whatever happens to the file: the running program starts its own supervisors.
         program: Path::new("/proc/self/exe").to_owned(),
@@ -84,6 +98,8 @@ pub(crate) async fn dispatch(arguments: Arguments) -> Result<u8, Failure> {
         Verb::Policy(verb) => trust::policies(&context, verb),
         Verb::Audit(verb) => audit::audits(&context, verb),
         Verb::Receipt(verb) => receipt::receipts(&context, verb),
+        Verb::Compile(options) => declaration::compile(&options, context.json, context.quiet),
+        Verb::Check(options) => declaration::check(&options, context.json, context.quiet),
         Verb::Build(options) => workload::build(&context, &options).await,
         Verb::Invoke(options) => workload::invoke(&context, &options).await,
         Verb::Up(options) => service::up(&context, &options).await,

@@ -54,6 +54,12 @@ impl Failure {
         }
     }
 
+    /// The failure with another exit code.
+    pub(crate) fn with_exit_code(mut self, exit_code: u8) -> Self {
+        self.exit_code = exit_code;
+        self
+    }
+
     /// The exit code of `mvmctl`.
     pub(crate) fn exit_code(&self) -> u8 {
         self.exit_code

@@ -22,7 +22,7 @@ impl Workload {
         report.ensure("/version", version == WORKLOAD_VERSION, || {
             WorkloadFlaw::Version { version }
         });
-        report.name("/id", "workload", &self.id);
+        report.name("/id", "a workload", &self.id);
         report.ensure("/apps", !self.apps.is_empty(), || WorkloadFlaw::NoApps);
         report.distinct(
             "/apps",

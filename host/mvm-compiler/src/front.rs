@@ -1,0 +1,43 @@
+//! The front ends: one function per language, from text to the neutral tree.
+//!
+//! A front end measures the nesting of the text before its parser sees it and gives up above
+//! [`crate::limits::MAX_NESTING`] with `E_TOO_DEEP`; it runs on a stack of
+//! [`crate::limits::STACK_BYTES`]. The text is at most [`crate::MAX_SOURCE_BYTES`] long, so that
+//! every offset fits 32 bits. A syntax error is `E_SYNTAX`; what could be read is lowered beside it.
+
+use mvm_contract::workload::Language;
+
+use crate::{
+    Diagnostic, python,
+    syntax::{FileId, Module, Span},
+};
+
+/// The language that a file's name says.
+pub(crate) fn language_of(path: &str) -> Option<Language> {
+    let (_, extension) = path.rsplit_once('.')?;
+    match extension {
+        "py" => Some(Language::Python),
+        "ts" | "mts" | "cts" | "tsx" | "js" | "mjs" | "cjs" | "jsx" => Some(Language::Node),
+        "rs" => Some(Language::Rust),
+        _ => None,
+    }
+}
+
+/// Lowers a file.
+pub(crate) fn lower(language: Language, file: FileId, text: &str) -> Module {
+    match language {
+        Language::Python => python::lower(file, text),
+        Language::Node | Language::Rust => {
+            let mut module = Module::empty(file, language);
+            module.diagnostics.push(
+                Diagnostic::error(
+                    "E_UNSUPPORTED_LANGUAGE",
+                    Span::start_of(file),
+                    format!("declarations in {} are not read yet", language.as_str()),
+                )
+                .hint("declare the workload in Python"),
+            );
+            module
+        }
+    }
+}
