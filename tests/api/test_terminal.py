@@ -42,11 +42,17 @@ def shown_until(terminal: ClientConnection, ends: Callable[[str], object]) -> st
     return shown
 
 
+def prompted(terminal: ClientConnection) -> ClientConnection:
+    """The terminal, once its shell waits for a line: what is typed before mixes with the prompt."""
+    shown_until(terminal, lambda shown: shown.endswith("> "))
+    return terminal
+
+
 def asked(terminal: ClientConnection, line: str, pattern: str) -> None:
-    """Types a line, which is echoed, and waits for what it writes."""
+    """Types a line at a prompt, which is echoed, and waits for what it writes and the next prompt."""
     terminal.send(f"{line}\n".encode())
-    shown = shown_until(terminal, lambda shown: re.search(rf"(?:^|> ){pattern}\r$", shown, re.MULTILINE))
-    assert f"{line}\r\n" in shown
+    answer = re.compile(rf"{re.escape(line)}\r\n{pattern}\r\n> ")
+    shown_until(terminal, answer.fullmatch)
 
 
 def last_event(terminal: ClientConnection) -> dict[str, Any]:
@@ -63,6 +69,7 @@ def last_event(terminal: ClientConnection) -> dict[str, Any]:
 
 def test_what_is_typed_is_echoed_answered_and_ends_with_its_status(server: serving.Served, sandbox: str) -> None:
     with join(server, sandbox, detached_shell(server, sandbox)) as terminal:
+        prompted(terminal)
         asked(terminal, "echo $((6 * 7))", "42")
         asked(terminal, "tty", "/dev/pts/[0-9]+")
         terminal.send(b"exit 7\n")
@@ -74,6 +81,7 @@ def test_what_is_typed_is_echoed_answered_and_ends_with_its_status(server: servi
 
 def test_a_new_size_is_seen_in_the_guest(server: serving.Served, sandbox: str) -> None:
     with join(server, sandbox, detached_shell(server, sandbox)) as terminal:
+        prompted(terminal)
         asked(terminal, "stty size", "24 80")
         terminal.send(json.dumps({"resize": {"columns": 132, "rows": 43}}))
         asked(terminal, "stty size", "43 132")
@@ -81,24 +89,25 @@ def test_a_new_size_is_seen_in_the_guest(server: serving.Served, sandbox: str) -
 
 def test_a_key_interrupts(server: serving.Served, sandbox: str) -> None:
     with join(server, sandbox, detached_shell(server, sandbox)) as terminal:
+        prompted(terminal)
         asked(terminal, "echo $((3 + 3))", "6")
         # What says so is in the terminal's foreground by then, which the shell alone cannot know of `sleep`.
         terminal.send(b"sh -c 'echo asleep; exec sleep 1000'\n")
         shown_until(terminal, lambda shown: "\nasleep\r\n" in shown)
         terminal.send(b"\x03")
-        shown_until(terminal, lambda shown: shown.endswith("> "))
+        prompted(terminal)
         asked(terminal, "echo $((5 + 5))", "10")
 
 
 def test_a_client_that_goes_away_leaves_a_detached_process(server: serving.Served, sandbox: str) -> None:
     process = detached_shell(server, sandbox)
     with join(server, sandbox, process) as terminal:
-        terminal.send(b"here=yes\n")
-        shown_until(terminal, lambda shown: "here=yes\r\n" in shown)
+        prompted(terminal).send(b"here=yes\n")
+        shown_until(terminal, lambda shown: shown == "here=yes\r\n> ")
         # Not closed: the connection is cut, as when a client dies.
         terminal.socket.close()
     with join(server, sandbox, process) as terminal:
-        shown_until(terminal, lambda shown: "here=yes\r\n" in shown)
+        shown_until(terminal, lambda shown: shown == "> here=yes\r\n> ")
         asked(terminal, "echo $here", "yes")
         terminal.send(b"exit\n")
         assert last_event(terminal)["result"]["exit_code"] == 0
@@ -106,6 +115,7 @@ def test_a_client_that_goes_away_leaves_a_detached_process(server: serving.Serve
 
 def test_the_end_of_a_process_that_is_not_detached_is_told(server: serving.Served, sandbox: str) -> None:
     with server.process(sandbox, **SHELL) as process, join(server, sandbox, process.id) as terminal:
+        prompted(terminal)
         asked(terminal, "echo $((1 + 1))", "2")
         process.let_go()
         event = last_event(terminal)
@@ -119,6 +129,7 @@ def test_a_word_that_is_none_ends_the_connection_alone(server: serving.Served, s
         terminal.send(word)
         assert last_event(terminal) == {}
     with join(server, sandbox, process) as terminal:
+        prompted(terminal)
         asked(terminal, "echo $((2 + 2))", "4")
 
 
