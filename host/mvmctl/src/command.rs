@@ -13,9 +13,11 @@ mod receipt;
 mod run;
 mod script;
 mod serve;
+mod service;
 mod snapshot;
 mod template;
 mod trust;
+mod workload;
 
 use std::{ffi::OsString, path::Path};
 
@@ -69,10 +71,16 @@ pub(crate) async fn dispatch(arguments: Arguments) -> Result<u8, Failure> {
         Verb::Inspect(options) => inspect::inspect(&context, &options.sandbox),
         Verb::Exec(options) => exec::exec(&context, options).await,
         Verb::Shell(options) => exec::shell(&context, options).await,
-        Verb::Ps(options) => inspect::processes(&context, &options.sandbox).await,
+        Verb::Ps(options) => match options.sandbox {
+            Some(sandbox) => inspect::processes(&context, &sandbox).await,
+            None => service::list(&context),
+        },
         Verb::Kill(options) => exec::kill(&context, &options).await,
         Verb::Cp(options) => copy::copy(&context, &options).await,
         Verb::Files(options) => files::files(&context, options).await,
+        Verb::Logs(options) if options.sandbox.contains('.') => {
+            service::logs(&context, &options).await
+        }
         Verb::Logs(options) => inspect::logs(&context, &options).await,
         Verb::Pause(options) => lifecycle::pause(&context, &options.sandbox).await,
         Verb::Resume(options) => lifecycle::resume(&context, &options.sandbox).await,
@@ -92,6 +100,10 @@ pub(crate) async fn dispatch(arguments: Arguments) -> Result<u8, Failure> {
         Verb::Receipt(verb) => receipt::receipts(&context, verb),
         Verb::Compile(options) => declaration::compile(&options, context.json, context.quiet),
         Verb::Check(options) => declaration::check(&options, context.json, context.quiet),
+        Verb::Build(options) => workload::build(&context, &options).await,
+        Verb::Invoke(options) => workload::invoke(&context, &options).await,
+        Verb::Up(options) => service::up(&context, &options).await,
+        Verb::Down(options) => service::down(&context, &options).await,
         Verb::Serve(options) => serve::serve(context, options).await,
         Verb::Setup(options) => doctor::setup(&context, &options).await,
         Verb::Doctor => doctor::doctor(&context),

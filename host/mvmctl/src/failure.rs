@@ -36,6 +36,14 @@ impl Failure {
         }
     }
 
+    /// A failure that nothing below has a type for.
+    pub(crate) fn of(code: ErrorCode, text: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self {
+            code,
+            ..Self::invalid(text, hint)
+        }
+    }
+
     /// A failed read or write of the host.
     pub(crate) fn host_io(doing: impl Into<String>, error: &std::io::Error) -> Self {
         Self {
@@ -96,6 +104,10 @@ from_coded!(
     mvm_runtime::AdmissionError,
     mvm_runtime::AuditError,
     mvm_contract::recording::LowerError,
+    mvm_workload::BuildError,
+    mvm_workload::CallError,
+    mvm_workload::DeclarationError,
+    mvm_workload::ServiceError,
     mvm_api::ServeError,
     mvm_api::EntranceError
 );

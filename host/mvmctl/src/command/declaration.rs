@@ -7,8 +7,8 @@ use std::{
 };
 
 use mvm_compiler::{
-    ArchiveEntry, Compilation, Diagnostic, MAX_LOCKFILE_BYTES, MAX_SOURCE_BYTES, Severity,
-    SourceFile, WORKLOAD_FILE, archive, render,
+    ArchiveEntry, Compilation, Diagnostic, MAX_SOURCE_BYTES, Severity, SourceFile, WORKLOAD_FILE,
+    archive, render,
 };
 use mvm_contract::workload::{MAX_WORKLOAD_BYTES, ReadWorkloadError, Workload};
 
@@ -122,42 +122,18 @@ fn compiled(
         Some(path) if path != Path::new("-") => path.parent().unwrap_or(Path::new("")),
         _ => Path::new(""),
     };
-    let mut compiled = mvm_compiler::compile(&files);
-    for lockfile in compiled.lockfiles.clone() {
-        let path = directory.join(&lockfile.path);
-        let content = match fs::metadata(&path) {
-            Ok(metadata) if metadata.is_file() => {
-                let bytes = read_limited(&path, MAX_LOCKFILE_BYTES)?;
-                Some(source_file(path.display().to_string(), bytes)?)
-            }
-            _ => None,
-        };
-        compiled.see_lockfile(&mut files, &lockfile, content);
-    }
-    Ok((files, compiled))
+    Ok(mvm_workload::compile_in(directory, files)?)
 }
 
 fn read_source(path: &Path, language: SourceLanguage) -> Result<SourceFile, Failure> {
-    let bytes = read_limited(path, MAX_SOURCE_BYTES)?;
-    let name = if path == Path::new("-") {
-        format!("stdin.{}", language.extension())
-    } else {
-        path.display().to_string()
-    };
-    source_file(name, bytes)
-}
-
-fn source_file(path: String, bytes: Vec<u8>) -> Result<SourceFile, Failure> {
-    match String::from_utf8(bytes) {
-        Ok(text) => Ok(SourceFile { path, text }),
-        Err(error) => Err(Failure::invalid(
-            format!(
-                "`{path}` is not UTF-8 at byte {}",
-                error.utf8_error().valid_up_to()
-            ),
-            "save it as UTF-8",
-        )),
+    if path != Path::new("-") {
+        return Ok(mvm_workload::read_source(path)?);
     }
+    let bytes = read_limited(path, MAX_SOURCE_BYTES)?;
+    Ok(mvm_workload::source_of(
+        format!("stdin.{}", language.extension()),
+        bytes,
+    )?)
 }
 
 /// Reads a file, or standard input, up to one byte more than is looked at.
