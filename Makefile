@@ -17,14 +17,14 @@ SDK_ENVIRONMENT := MVM_HOME=$(TARGET)/test-home MVM_MVMCTL=$(TARGET)/debug/mvmct
 	MVM_CONFORMANCE_RESULTS=$(TARGET)/conformance.jsonl
 
 .NOTPARALLEL:
-.PHONY: help demo setup wheel soak test test-rust test-python test-typescript bench check check-rust \
-	check-python check-typescript prepare-sdk-tests clean
+.PHONY: help demo setup wheel soak test test-rust test-python test-typescript test-docs bench check \
+	check-rust check-python check-typescript prepare-sdk-tests clean
 
 help:
 	@echo 'make demo    run Python in a microVM'
 	@echo 'make setup   build mvmctl and prepare its kernel and images'
 	@echo 'make check   format, lints, types, repository rules'
-	@echo 'make test    check, then all tests (test-rust, test-python, test-typescript: a part)'
+	@echo 'make test    check, then all tests (test-rust, test-python, test-typescript, test-docs: a part)'
 	@echo 'make wheel   build the Python wheel that carries mvmctl'
 	@echo 'make soak    500 short sandboxes from one program, 50 programs killed'
 	@echo 'make bench   measure, beside runsc and QEMU alone (some 25 minutes)'
@@ -59,12 +59,14 @@ check-python:
 	$(REQUIRE) test
 	cd sdk/python && $(PYTHON) -m ruff check . && $(PYTHON) -m ruff format --check . && \
 	    $(PYTHON) -m pyright --pythonpath $(PYTHON)
+	cd tests && $(PYTHON) -m ruff check api docs && $(PYTHON) -m ruff format --check api docs && \
+	    $(PYTHON) -m pyright --pythonpath $(PYTHON)
 
 check-typescript:
 	$(REQUIRE) test
 	cd sdk/typescript && npm ci --no-audit --no-fund && npm run check && npm run lint
 
-test: check test-rust test-python test-typescript
+test: check test-rust test-python test-typescript test-docs
 	$(CARGO) xtask matrix --check $(TARGET)/conformance.jsonl
 
 test-rust:
@@ -83,12 +85,20 @@ prepare-sdk-tests:
 test-python: prepare-sdk-tests
 	$(SDK_ENVIRONMENT) $(TARGET)/debug/mvmctl pool set --size 1
 	cd sdk/python && $(SDK_ENVIRONMENT) PYTHONPATH=src $(PYTHON) -m pytest
+	cd tests && $(SDK_ENVIRONMENT) $(PYTHON) -m pytest api
 	$(SDK_ENVIRONMENT) $(TARGET)/debug/mvmctl pool set --size 0
 
 test-typescript: prepare-sdk-tests
 	$(SDK_ENVIRONMENT) $(TARGET)/debug/mvmctl pool set --size 1
 	cd sdk/typescript && { [ -d node_modules ] || npm ci --no-audit --no-fund; } && \
 	    $(SDK_ENVIRONMENT) npm test
+	$(SDK_ENVIRONMENT) $(TARGET)/debug/mvmctl pool set --size 0
+
+# Every example of docs/sdk, as it stands there; those in Rust are compiled by test-rust.
+test-docs: prepare-sdk-tests
+	$(SDK_ENVIRONMENT) $(TARGET)/debug/mvmctl pool set --size 1
+	cd sdk/typescript && { [ -d node_modules ] || npm ci --no-audit --no-fund; }
+	cd tests && $(SDK_ENVIRONMENT) $(PYTHON) -m pytest docs
 	$(SDK_ENVIRONMENT) $(TARGET)/debug/mvmctl pool set --size 0
 
 wheel: setup

@@ -2,6 +2,7 @@
 
 use axum::{
     Json,
+    body::Bytes,
     extract::{FromRequest, FromRequestParts, Path, Query, Request},
     http::{StatusCode, request::Parts},
 };
@@ -11,6 +12,9 @@ use crate::problem::Problem;
 
 /// A JSON body.
 pub(crate) struct JsonBody<T>(pub(crate) T);
+
+/// A body as it is, read at once.
+pub(crate) struct RawBody(pub(crate) Bytes);
 
 /// The query.
 pub(crate) struct QueryOf<T>(pub(crate) T);
@@ -34,6 +38,19 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
                     status => status,
                 };
                 Err(Problem::invalid(rejection.body_text()).status(status))
+            }
+        }
+    }
+}
+
+impl<S: Send + Sync> FromRequest<S> for RawBody {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        match Bytes::from_request(request, state).await {
+            Ok(bytes) => Ok(Self(bytes)),
+            Err(rejection) => {
+                Err(Problem::invalid(rejection.body_text()).status(rejection.status()))
             }
         }
     }

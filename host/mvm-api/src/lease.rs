@@ -87,7 +87,7 @@ enum Order {
     responses(
         (status = 200, description = "JSON lines: progress, each sandbox or its failure, `ready`, then pings",
          content_type = "application/x-ndjson", body = String),
-        (status = "default", description = "Nothing was begun", body = Problem, content_type = "application/problem+json"),
+        Problem
     )
 )]
 pub(crate) async fn lease(

@@ -1,5 +1,7 @@
 //! Failures as `application/problem+json` (RFC 9457), with the codes of `mvm_contract`.
 
+use std::collections::BTreeMap;
+
 use axum::{
     Json,
     http::{HeaderValue, StatusCode, header::CONTENT_TYPE},
@@ -8,7 +10,10 @@ use axum::{
 use mvm_contract::{Coded, ErrorCode};
 use mvm_runtime::causes;
 use serde::Serialize;
-use utoipa::ToSchema;
+use utoipa::{
+    IntoResponses, ToResponse, ToSchema,
+    openapi::{Content, Ref, RefOr, Response as Documented, ResponseBuilder},
+};
 
 /// A failure.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -33,6 +38,31 @@ pub(crate) struct ProblemShape {
     hint: Option<String>,
     /// Whether the same request may succeed later.
     retryable: bool,
+}
+
+/// Every status that a problem may have, on any route that is there with this method.
+const STATUSES: [&str; 10] = [
+    "400", "401", "403", "404", "408", "409", "413", "415", "422", "502",
+];
+
+/// In the document, all problems are one response, which every route names for each status.
+impl<'r> ToResponse<'r> for Problem {
+    fn response() -> (&'r str, RefOr<Documented>) {
+        let content = Content::new(Some(Ref::from_schema_name("Problem")));
+        let response = ResponseBuilder::new()
+            .description("What failed, why, and the way out")
+            .content("application/problem+json", content)
+            .build();
+        ("Problem", response.into())
+    }
+}
+
+impl IntoResponses for Problem {
+    fn responses() -> BTreeMap<String, RefOr<Documented>> {
+        let response = || RefOr::Ref(Ref::from_response_name("Problem"));
+        let statuses = STATUSES.iter().map(|status| (*status).to_owned());
+        statuses.map(|status| (status, response())).collect()
+    }
 }
 
 /// The status of a code, where nothing more is known.

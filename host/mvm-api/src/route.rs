@@ -2,6 +2,7 @@
 
 pub(crate) mod files;
 pub(crate) mod host;
+pub(crate) mod invocations;
 pub(crate) mod processes;
 pub(crate) mod sandboxes;
 pub(crate) mod snapshots;

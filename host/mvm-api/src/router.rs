@@ -16,7 +16,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{
     lease,
     problem::Problem,
-    route::{files, host, processes, sandboxes, snapshots, trust},
+    route::{files, host, invocations, processes, sandboxes, snapshots, trust},
     state::Api,
     terminal,
 };
@@ -25,10 +25,13 @@ use crate::{
 const MOST_JSON_BYTES: usize = 4 << 20;
 
 #[derive(OpenApi)]
-#[openapi(info(
-    title = "mvm",
-    description = "Run code in local microVMs. `docs/reference/http-api.md` says what a schema cannot."
-))]
+#[openapi(
+    info(
+        title = "mvm",
+        description = "Run code in local microVMs. `docs/reference/http-api.md` says what a schema cannot."
+    ),
+    components(schemas(Problem), responses(Problem))
+)]
 struct Document;
 
 fn routes() -> OpenApiRouter<Api> {
@@ -64,6 +67,7 @@ fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(files::list))
         .routes(routes!(files::make_directory))
         .routes(routes!(files::rename))
+        .routes(routes!(invocations::invoke))
         .routes(routes!(trust::dry_run))
         .routes(routes!(trust::verify_receipt))
         .layer(DefaultBodyLimit::max(MOST_JSON_BYTES))

@@ -36,7 +36,7 @@ enum Word {
     ),
     responses(
         (status = 101, description = "Binary messages are the terminal's bytes, text messages events"),
-        (status = "default", body = Problem, content_type = "application/problem+json"),
+        Problem
     )
 )]
 pub(crate) async fn terminal(

@@ -48,6 +48,10 @@ pub const CODES: &[(&str, &str)] = &[
         "E_LANGUAGE",
         "a function is said to be in another language than it is",
     ),
+    (
+        "E_LOCKFILE_NOT_FOUND",
+        "a lockfile is not where it is said to be",
+    ),
     ("E_NESTED", "a declaration is not at the top level"),
     (
         "E_NOTHING_DECORATED",

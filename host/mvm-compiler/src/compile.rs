@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use mvm_contract::workload::{ReadWorkloadError, Workload, WorkloadFlaw};
+use mvm_contract::workload::{Dependencies, ReadWorkloadError, Workload, WorkloadFlaw};
 
 use crate::{
     Diagnostic, Severity,
     collect::{Collection, Finished},
     front,
     limits::{MAX_DIAGNOSTICS, MAX_SOURCE_BYTES, STACK_BYTES},
+    lockfile::check_lockfile,
     syntax::{FileId, Span},
+    value::Places,
 };
 
 /// A file as its caller read it.
@@ -28,6 +30,56 @@ pub struct Compilation {
     pub workload: Option<Workload>,
     /// What there is to say, in the order of files and places.
     pub diagnostics: Vec<Diagnostic>,
+    /// Lockfiles that the workload names. The caller reads them, and hands each to
+    /// [`Compilation::see_lockfile`].
+    pub lockfiles: Vec<DeclaredLockfile>,
+}
+
+/// A lockfile that an app names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeclaredLockfile {
+    /// Its path, relative to the directory of the declaration.
+    pub path: String,
+    /// What it is for.
+    pub dependencies: Dependencies,
+    /// Where it is named.
+    pub span: Span,
+}
+
+impl Compilation {
+    /// Takes in what a lockfile holds, or that it is not there: then, or where an entry has no hash,
+    /// there is no workload. The lockfile is added to `files`, whose places findings name.
+    pub fn see_lockfile(
+        &mut self,
+        files: &mut Vec<SourceFile>,
+        lockfile: &DeclaredLockfile,
+        content: Option<SourceFile>,
+    ) {
+        let mut found = match content {
+            None => vec![
+                Diagnostic::error(
+                    "E_LOCKFILE_NOT_FOUND",
+                    lockfile.span,
+                    format!(
+                        "there is no file `{}` beside the declaration",
+                        lockfile.path
+                    ),
+                )
+                .hint("write it with the tool, or correct its path"),
+            ],
+            Some(content) => {
+                let id = FileId(u32::try_from(files.len()).unwrap_or(u32::MAX));
+                let (path, dependencies) = (&lockfile.path, &lockfile.dependencies);
+                let found = check_lockfile(id, path, &content.text, dependencies);
+                files.push(content);
+                found
+            }
+        };
+        if !found.is_empty() {
+            self.workload = None;
+        }
+        self.diagnostics.append(&mut found);
+    }
 }
 
 /// Compiles files of one directory to one workload. Nothing of them is run.
@@ -50,6 +102,7 @@ pub fn compile(files: &[SourceFile]) -> Compilation {
             Span::start_of(FileId(0)),
             "the compiler itself failed on this file",
         )],
+        lockfiles: Vec::new(),
     })
 }
 
@@ -119,9 +172,31 @@ fn compile_here(files: &[SourceFile]) -> Compilation {
     }
     let workload = (!failed(&diagnostics)).then_some(finished.workload);
     Compilation {
+        lockfiles: workload
+            .as_ref()
+            .map(|workload| lockfiles(workload, &finished.places))
+            .unwrap_or_default(),
         workload,
         diagnostics: in_order(diagnostics),
     }
+}
+
+fn lockfiles(workload: &Workload, places: &Places) -> Vec<DeclaredLockfile> {
+    let apps = workload.apps.iter().enumerate();
+    apps.filter_map(|(index, app)| {
+        let (Dependencies::Python { lockfile, .. } | Dependencies::Node { lockfile, .. }) =
+            &app.dependencies
+        else {
+            return None;
+        };
+        let place = places.find(&format!("/apps/{index}/dependencies/lockfile"));
+        Some(DeclaredLockfile {
+            path: lockfile.clone(),
+            dependencies: app.dependencies.clone(),
+            span: place.unwrap_or(Span::start_of(FileId(0))),
+        })
+    })
+    .collect()
 }
 
 /// Every broken rule at the place of what breaks it.

@@ -24,7 +24,7 @@ mod typescript;
 mod value;
 
 pub use archive::{ArchiveEntry, ArchiveError, WORKLOAD_FILE, archive};
-pub use compile::{Compilation, SourceFile, compile};
+pub use compile::{Compilation, DeclaredLockfile, SourceFile, compile};
 pub use diagnostic::{Diagnostic, Label, Severity};
 pub use limits::MAX_SOURCE_BYTES;
 pub use lockfile::{MAX_LOCKFILE_BYTES, check_lockfile};

@@ -22,7 +22,7 @@ pub use layer::{LayerContent, LayerFile, LayerTree};
 
 use crate::layer::{Blob, Compression};
 use crate::limits::Limits;
-use crate::oci::{self, Resolved};
+use crate::oci::{self, Layer, Resolved};
 use crate::source::ImageSource;
 use mvm_contract::Digest;
 
@@ -94,6 +94,48 @@ pub fn compose(
     limits: &Limits,
 ) -> Result<Composed, ComposeError> {
     let base = resolve(composition.base, debian_layouts, limits)?;
+    assemble(composition, &base, layouts)
+}
+
+/// Puts a root filesystem that is a tar archive, and files above it, into `layouts`. Everything
+/// else is as the composition's base says.
+///
+/// # Errors
+///
+/// As [`compose`].
+pub fn compose_on_archive(
+    archive: &Path,
+    composition: &Composition<'_>,
+    layouts: &Path,
+    debian_layouts: &Path,
+    limits: &Limits,
+) -> Result<Composed, ComposeError> {
+    let read = |source| ComposeError::Read {
+        path: archive.into(),
+        source,
+    };
+    let mut file = File::open(archive).map_err(read)?;
+    let (digest, size) = Digest::of_reader(&mut file).map_err(read)?;
+    let mut base = resolve(composition.base, debian_layouts, limits)?;
+    base.layers = vec![Layer {
+        name: archive.display().to_string(),
+        blob: Blob {
+            file: file.into(),
+            offset: 0,
+            size,
+        },
+        compression: Compression::None,
+        stored: Some(digest),
+        unpacked: digest,
+    }];
+    assemble(composition, &base, layouts)
+}
+
+fn assemble(
+    composition: &Composition<'_>,
+    base: &Resolved,
+    layouts: &Path,
+) -> Result<Composed, ComposeError> {
     let failed = |source| ComposeError::Write {
         directory: layouts.into(),
         source,
@@ -126,7 +168,7 @@ pub fn compose(
     unpacked.push(written.digest);
     let manifest = finish(
         unfinished.path(),
-        &config(composition, &base, &unpacked),
+        &config(composition, base, &unpacked),
         &layers,
     );
     let manifest = manifest.map_err(failed)?;
@@ -151,6 +193,17 @@ pub fn compose(
         base_manifest: base.manifest,
         layer: written.digest,
     })
+}
+
+/// Removes layouts that died while they were made. The caller holds the lock under which all of
+/// this directory are made. What cannot be removed is tried again next time.
+pub fn remove_unfinished(layouts: &Path) {
+    for entry in fs::read_dir(layouts).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        if name.as_encoded_bytes().starts_with(UNFINISHED.as_bytes()) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
 }
 
 fn resolve(

@@ -186,7 +186,7 @@ impl Coded for ClientError {
             Self::Spec(error) => error.hint(),
             Self::Registry(error) => error.hint(),
             Self::Receipt(error) => error.hint(),
-            Self::NoCommand => Some("give the command after `--`".to_owned()),
+            Self::NoCommand => Some("name the program to run".to_owned()),
             _ => None,
         }
     }

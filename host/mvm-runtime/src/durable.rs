@@ -8,8 +8,12 @@ use std::{
 };
 
 /// Replaces `path` by `bytes` (mode 0600): temporary file beside it, fsync, rename, fsync of the
-/// directory.
-pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+/// directory. One writer at a time: whoever holds the lock that the file belongs to.
+///
+/// # Errors
+///
+/// Of the file system; `path` is then as it was.
+pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let directory = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
     let name = path
         .file_name()

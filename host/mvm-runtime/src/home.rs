@@ -12,6 +12,7 @@
 //!   audit/             the audit log of this host
 //!   policy.json        what plans may do on this host
 //!   store/             content-addressed images
+//!   builds/            OCI layouts of what was built of workloads
 //!   layouts/           OCI layouts of the `debian:` images
 //!   boot/              kernel and initramfs
 //!   disks/             empty file systems that sandbox disks are copied from
@@ -113,6 +114,7 @@ impl Home {
             home.audit(),
             home.store(),
             home.layouts(),
+            home.builds(),
             home.boot(),
             home.disks(),
             home.cache(),
@@ -151,6 +153,12 @@ impl Home {
     #[must_use]
     pub fn names(&self) -> PathBuf {
         self.root.join("names")
+    }
+
+    /// OCI layouts of what was built of workloads.
+    #[must_use]
+    pub fn builds(&self) -> PathBuf {
+        self.root.join("builds")
     }
 
     /// Booted, saved guests.

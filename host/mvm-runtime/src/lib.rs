@@ -17,7 +17,7 @@ mod command;
 mod control;
 mod disk;
 pub mod doctor;
-mod durable;
+pub mod durable;
 mod fault;
 mod folder;
 mod home;
@@ -36,7 +36,7 @@ mod run;
 mod sandbox;
 pub mod setup;
 mod snapshot;
-mod socket;
+pub mod socket;
 mod sparse_file;
 mod supervisor;
 mod template;
@@ -194,6 +194,15 @@ impl Runtime {
         progress: &(dyn Progress + Sync),
     ) -> Result<Vec<u8>, CreateError> {
         launch::dry_run(self, spec, progress)
+    }
+
+    /// Makes an image ready, or finds it so; nothing starts.
+    pub fn prepare_image(
+        &self,
+        source: &str,
+        progress: &(dyn Progress + Sync),
+    ) -> Result<mvm_image::Image, CreateError> {
+        launch::materialize(self, source, progress)
     }
 
     /// Why a sandbox is to boot instead of being forked; nothing when it is forked.

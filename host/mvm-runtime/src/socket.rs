@@ -21,7 +21,11 @@ fn short_path(folder: &Path, name: &str) -> io::Result<(OwnedFd, String)> {
 }
 
 /// Listens on `folder/name`, mode 0600.
-pub(crate) fn listen(folder: &Path, name: &str) -> io::Result<UnixListener> {
+///
+/// # Errors
+///
+/// Of the system, such as that the name is taken.
+pub fn listen(folder: &Path, name: &str) -> io::Result<UnixListener> {
     let (_directory, path) = short_path(folder, name)?;
     let listener = UnixListener::bind(&path)?;
     rustix::fs::chmod(&path, Mode::RUSR | Mode::WUSR)?;
@@ -29,7 +33,11 @@ pub(crate) fn listen(folder: &Path, name: &str) -> io::Result<UnixListener> {
 }
 
 /// Connects to `folder/name`.
-pub(crate) async fn connect(folder: &Path, name: &str) -> io::Result<UnixStream> {
+///
+/// # Errors
+///
+/// Of the system, such as that nobody listens.
+pub async fn connect(folder: &Path, name: &str) -> io::Result<UnixStream> {
     let (_directory, path) = short_path(folder, name)?;
     UnixStream::connect(path).await
 }

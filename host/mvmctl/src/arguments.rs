@@ -1,7 +1,9 @@
 //! What can be typed.
 
+mod declaration;
 mod saved;
 mod trust;
+mod workload;
 
 use std::{ffi::OsString, net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -13,9 +15,12 @@ use mvm_contract::{
     spec::DEFAULT_IMAGE,
 };
 
+pub(crate) use declaration::{Check, Compile, Format, SourceLanguage};
 pub(crate) use saved::{
     Fork, Pools, Restore, Restored, SetPool, Shaped, Snapshots, SomeTemplates, Templates,
 };
+
+pub(crate) use workload::{Build, Down, Invoke, Ps, Up};
 
 pub(crate) use trust::{Audits, CreatePlan, Keys, Plans, Policies, Receipts, Witness};
 
@@ -29,7 +34,8 @@ pub(crate) use trust::{Audits, CreatePlan, Keys, Plans, Policies, Receipts, Witn
 )]
 #[command(after_help = "\
 Exit codes: the command's own where one ran; 124 its timeout passed; 125 mvm itself failed;
-126 not executable; 127 not found in the sandbox; 128+N killed by signal N.
+126 not executable; 127 not found in the sandbox; 128+N killed by signal N. `compile` and `check`:
+0 no errors; 1 the declaration has errors; 125 it could not be looked at.
 
 State lives in $MVM_HOME (default: $XDG_STATE_HOME/mvm, then ~/.local/state/mvm).")]
 pub(crate) struct Arguments {
@@ -58,8 +64,8 @@ pub(crate) enum Verb {
     Exec(Exec),
     /// Open an interactive shell in a running sandbox.
     Shell(Shell),
-    /// List the processes started in a sandbox.
-    Ps(One),
+    /// List the workloads that are up, or the processes started in a sandbox.
+    Ps(Ps),
     /// Signal a process of a sandbox, with its whole group.
     Kill(Kill),
     /// Copy files between the host and a sandbox (SANDBOX:PATH).
@@ -67,7 +73,7 @@ pub(crate) enum Verb {
     /// Work on files of a sandbox.
     #[command(subcommand)]
     Files(Files),
-    /// Show a sandbox's log: its guest's kernel and agent, or its hypervisor.
+    /// Show a sandbox's log (its guest's kernel and agent, or its hypervisor), or a workload's app's.
     Logs(Logs),
     /// Take a sandbox's processors away; its memory stays.
     Pause(One),
@@ -110,6 +116,18 @@ pub(crate) enum Verb {
     /// Receipts: what a run did, signed.
     #[command(subcommand)]
     Receipt(Receipts),
+    /// Turn declarations into Workload IR, without running them.
+    Compile(Compile),
+    /// Tell what is wrong with declarations, without running them.
+    Check(Check),
+    /// Build the images of a workload: base, source, files and hooks.
+    Build(Build),
+    /// Call a function of a workload in a microVM of its own, and print what it returns.
+    Invoke(Invoke),
+    /// Keep the commands of a workload up.
+    Up(Up),
+    /// End workloads that are up.
+    Down(Down),
     /// Offer all of this as an HTTP API.
     Serve(Serve),
     /// Prepare this host: kernel, initramfs, the default image and its template.
@@ -375,9 +393,9 @@ pub(crate) struct Move {
 
 #[derive(Debug, Args)]
 pub(crate) struct Logs {
-    /// Its name or identifier.
+    /// Its name or identifier; or WORKLOAD.APP.
     pub(crate) sandbox: String,
-    /// Go on with new lines until the sandbox ends.
+    /// Go on with new lines until the sandbox ends; those of an app, until interrupted.
     #[arg(long, short)]
     pub(crate) follow: bool,
     /// The hypervisor's log instead of the guest's.

@@ -2,6 +2,7 @@
 
 mod audit;
 mod copy;
+mod declaration;
 mod doctor;
 mod exec;
 mod files;
@@ -12,9 +13,11 @@ mod receipt;
 mod run;
 mod script;
 mod serve;
+mod service;
 mod snapshot;
 mod template;
 mod trust;
+mod workload;
 
 use std::{ffi::OsString, path::Path};
 
@@ -37,6 +40,19 @@ pub(crate) struct Context {
 
 /// Runs a verb and gives the program's exit code.
 pub(crate) async fn dispatch(arguments: Arguments) -> Result<u8, Failure> {
+    // What only reads files needs no state of this host.
+    let arguments = match arguments.command {
+        Verb::Compile(options) => {
+            return declaration::compile(&options, arguments.json, arguments.quiet);
+        }
+        Verb::Check(options) => {
+            return declaration::check(&options, arguments.json, arguments.quiet);
+        }
+        command => Arguments {
+            command,
+            ..arguments
+        },
+    };
     let supervisor = SupervisorProgram {
         // Whatever happens to the file: the running program starts its own supervisors.
         program: Path::new("/proc/self/exe").to_owned(),
@@ -55,10 +71,16 @@ pub(crate) async fn dispatch(arguments: Arguments) -> Result<u8, Failure> {
         Verb::Inspect(options) => inspect::inspect(&context, &options.sandbox),
         Verb::Exec(options) => exec::exec(&context, options).await,
         Verb::Shell(options) => exec::shell(&context, options).await,
-        Verb::Ps(options) => inspect::processes(&context, &options.sandbox).await,
+        Verb::Ps(options) => match options.sandbox {
+            Some(sandbox) => inspect::processes(&context, &sandbox).await,
+            None => service::list(&context),
+        },
         Verb::Kill(options) => exec::kill(&context, &options).await,
         Verb::Cp(options) => copy::copy(&context, &options).await,
         Verb::Files(options) => files::files(&context, options).await,
+        Verb::Logs(options) if options.sandbox.contains('.') => {
+            service::logs(&context, &options).await
+        }
         Verb::Logs(options) => inspect::logs(&context, &options).await,
         Verb::Pause(options) => lifecycle::pause(&context, &options.sandbox).await,
         Verb::Resume(options) => lifecycle::resume(&context, &options.sandbox).await,
@@ -76,6 +98,12 @@ pub(crate) async fn dispatch(arguments: Arguments) -> Result<u8, Failure> {
         Verb::Policy(verb) => trust::policies(&context, verb),
         Verb::Audit(verb) => audit::audits(&context, verb),
         Verb::Receipt(verb) => receipt::receipts(&context, verb),
+        Verb::Compile(options) => declaration::compile(&options, context.json, context.quiet),
+        Verb::Check(options) => declaration::check(&options, context.json, context.quiet),
+        Verb::Build(options) => workload::build(&context, &options).await,
+        Verb::Invoke(options) => workload::invoke(&context, &options).await,
+        Verb::Up(options) => service::up(&context, &options).await,
+        Verb::Down(options) => service::down(&context, &options).await,
         Verb::Serve(options) => serve::serve(context, options).await,
         Verb::Setup(options) => doctor::setup(&context, &options).await,
         Verb::Doctor => doctor::doctor(&context),

@@ -36,6 +36,14 @@ impl Failure {
         }
     }
 
+    /// A failure that nothing below has a type for.
+    pub(crate) fn of(code: ErrorCode, text: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self {
+            code,
+            ..Self::invalid(text, hint)
+        }
+    }
+
     /// A failed read or write of the host.
     pub(crate) fn host_io(doing: impl Into<String>, error: &std::io::Error) -> Self {
         Self {
@@ -44,6 +52,12 @@ impl Failure {
             hint: None,
             exit_code: exit_status::FAILED,
         }
+    }
+
+    /// The failure with another exit code.
+    pub(crate) fn with_exit_code(mut self, exit_code: u8) -> Self {
+        self.exit_code = exit_code;
+        self
     }
 
     /// The exit code of `mvmctl`.
@@ -90,6 +104,10 @@ from_coded!(
     mvm_runtime::AdmissionError,
     mvm_runtime::AuditError,
     mvm_contract::recording::LowerError,
+    mvm_workload::BuildError,
+    mvm_workload::CallError,
+    mvm_workload::DeclarationError,
+    mvm_workload::ServiceError,
     mvm_api::ServeError,
     mvm_api::EntranceError
 );

@@ -22,6 +22,12 @@ pub(crate) fn talk(line: fmt::Arguments<'_>) {
     eprintln!("{line}");
 }
 
+/// Passes on what a guest wrote, as talk.
+pub(crate) fn talk_bytes(bytes: &[u8]) {
+    // Whoever closed standard error does not listen.
+    let _ = io::stderr().lock().write_all(bytes);
+}
+
 /// Prints a line of data. A reader that is gone ends the program quietly, as it ends others.
 pub(crate) fn data(line: impl fmt::Display) -> Result<(), Failure> {
     bytes(format!("{line}\n").as_bytes())
@@ -112,6 +118,13 @@ fn command_of(error: &clap::Error) -> String {
     } else {
         command
     }
+}
+
+/// Guest text without control characters but the ends of its lines.
+pub(crate) fn printable_lines(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() && c != '\n' { '?' } else { c })
+        .collect()
 }
 
 /// Guest text without control characters, so that it cannot move the user's cursor.

@@ -317,3 +317,16 @@ async fn fork_of(
 fn local_runtime() -> Result<Runtime, Error> {
     Ok(Runtime::from_environment(SupervisorProgram::installed())?)
 }
+
+/// The examples in Rust of the pages below `docs/sdk`, compiled.
+#[cfg(doctest)]
+mod pages {
+    #[doc = include_str!("../../../docs/sdk/runtime-sdk.md")]
+    mod runtime_sdk {}
+    #[doc = include_str!("../../../docs/sdk/security-model.md")]
+    mod security_model {}
+    #[doc = include_str!("../../../docs/sdk/operations-cookbook.md")]
+    mod operations_cookbook {}
+    #[doc = include_str!("../../../docs/sdk/errors-and-metrics.md")]
+    mod errors_and_metrics {}
+}

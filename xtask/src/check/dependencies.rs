@@ -25,10 +25,28 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "mvm-contract",
         ],
     ),
-    ("mvm-api", &["mvm-runtime", "mvm-contract"]),
+    (
+        "mvm-workload",
+        &["mvm-runtime", "mvm-image", "mvm-compiler", "mvm-contract"],
+    ),
+    (
+        "mvm-api",
+        &[
+            "mvm-runtime",
+            "mvm-workload",
+            "mvm-compiler",
+            "mvm-contract",
+        ],
+    ),
     (
         "mvmctl",
-        &["mvm-runtime", "mvm-api", "mvm-compiler", "mvm-contract"],
+        &[
+            "mvm-runtime",
+            "mvm-workload",
+            "mvm-api",
+            "mvm-compiler",
+            "mvm-contract",
+        ],
     ),
     ("mvm", &["mvm-runtime", "mvm-contract"]),
     ("mvm-agent", &["mvm-wire"]),

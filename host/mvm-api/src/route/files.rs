@@ -31,7 +31,7 @@ use crate::{
     params(("id" = String, Path, description = "Name or identifier"), ReadQuery),
     responses(
         (status = 200, body = Vec<u8>, content_type = "application/octet-stream"),
-        (status = "default", body = Problem, content_type = "application/problem+json"),
+        Problem
     )
 )]
 pub(crate) async fn read(
@@ -39,8 +39,12 @@ pub(crate) async fn read(
     PathOf(id): PathOf<String>,
     QueryOf(query): QueryOf<ReadQuery>,
 ) -> Result<Response, Problem> {
-    let sandbox = connect(&api, &id)?;
     let (path, offset) = (absolute(&query.path)?, query.offset);
+    // The guest would find out once the answer has begun.
+    if i64::try_from(offset).is_err() {
+        return Err(Problem::invalid("`offset` is beyond the end of any file"));
+    }
+    let sandbox = connect(&api, &id)?;
     let mut file = sandbox.open_file_range(path, offset, query.length).await?;
     let (parts, reading) = tokio::sync::mpsc::channel::<Result<Bytes, io::Error>>(4);
     tokio::spawn(async move {
@@ -68,7 +72,7 @@ pub(crate) async fn read(
     params(("id" = String, Path, description = "Name or identifier"), WriteQuery),
     responses(
         (status = 200, body = Written),
-        (status = "default", body = Problem, content_type = "application/problem+json"),
+        Problem
     )
 )]
 pub(crate) async fn write(
@@ -96,7 +100,7 @@ pub(crate) async fn write(
     params(("id" = String, Path, description = "Name or identifier"), RemoveQuery),
     responses(
         (status = 204),
-        (status = "default", body = Problem, content_type = "application/problem+json"),
+        Problem
     )
 )]
 pub(crate) async fn remove(
@@ -115,7 +119,7 @@ pub(crate) async fn remove(
     params(("id" = String, Path, description = "Name or identifier"), StatQuery),
     responses(
         (status = 200, body = Entry),
-        (status = "default", body = Problem, content_type = "application/problem+json"),
+        Problem
     )
 )]
 pub(crate) async fn stat(
@@ -138,7 +142,7 @@ pub(crate) async fn stat(
     params(("id" = String, Path, description = "Name or identifier"), ListQuery),
     responses(
         (status = 200, body = EntryList),
-        (status = "default", body = Problem, content_type = "application/problem+json"),
+        Problem
     )
 )]
 pub(crate) async fn list(
@@ -158,7 +162,7 @@ pub(crate) async fn list(
     params(("id" = String, Path, description = "Name or identifier")),
     responses(
         (status = 204),
-        (status = "default", body = Problem, content_type = "application/problem+json"),
+        Problem
     )
 )]
 pub(crate) async fn make_directory(
@@ -178,7 +182,7 @@ pub(crate) async fn make_directory(
     params(("id" = String, Path, description = "Name or identifier")),
     responses(
         (status = 204),
-        (status = "default", body = Problem, content_type = "application/problem+json"),
+        Problem
     )
 )]
 pub(crate) async fn rename(

@@ -28,7 +28,7 @@ pub(crate) struct HostShape {
     get, path = "/v1/host",
     responses(
         (status = 200, body = HostShape),
-        (status = "default", body = Problem, content_type = "application/problem+json"),
+        Problem
     )
 )]
 pub(crate) async fn show(State(api): State<Api>) -> Result<Json<HostShape>, Problem> {
@@ -68,7 +68,7 @@ pub(crate) async fn health() -> Json<Health> {
     get, path = "/metrics",
     responses(
         (status = 200, body = String, content_type = "application/openmetrics-text"),
-        (status = "default", body = Problem, content_type = "application/problem+json"),
+        Problem
     )
 )]
 pub(crate) async fn metrics(State(api): State<Api>) -> Result<Response, Problem> {

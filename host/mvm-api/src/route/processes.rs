@@ -32,7 +32,7 @@ use crate::{
     params(("id" = String, Path, description = "Name or identifier")),
     responses(
         (status = 200, body = ExecResult),
-        (status = "default", body = Problem, content_type = "application/problem+json"),
+        Problem
     )
 )]
 pub(crate) async fn exec(
@@ -77,7 +77,7 @@ pub(crate) async fn exec(
     responses(
         (status = 200, description = "Frames: events, standard output, standard error",
          content_type = "application/vnd.mvm.frames", body = Vec<u8>),
-        (status = "default", body = Problem, content_type = "application/problem+json"),
+        Problem
     )
 )]
 pub(crate) async fn start(
@@ -103,7 +103,7 @@ pub(crate) async fn start(
     params(("id" = String, Path, description = "Name or identifier")),
     responses(
         (status = 200, body = ProcessList),
-        (status = "default", body = Problem, content_type = "application/problem+json"),
+        Problem
     )
 )]
 pub(crate) async fn list(
@@ -126,7 +126,7 @@ pub(crate) async fn list(
     responses(
         (status = 200, description = "Frames: events, standard output, standard error",
          content_type = "application/vnd.mvm.frames", body = Vec<u8>),
-        (status = "default", body = Problem, content_type = "application/problem+json"),
+        Problem
     )
 )]
 pub(crate) async fn output(
@@ -151,7 +151,7 @@ pub(crate) async fn output(
     ),
     responses(
         (status = 204),
-        (status = "default", body = Problem, content_type = "application/problem+json"),
+        Problem
     )
 )]
 pub(crate) async fn stdin(
@@ -190,7 +190,7 @@ pub(crate) async fn stdin(
     ),
     responses(
         (status = 204),
-        (status = "default", body = Problem, content_type = "application/problem+json"),
+        Problem
     )
 )]
 pub(crate) async fn signal(
@@ -214,7 +214,7 @@ pub(crate) async fn signal(
     ),
     responses(
         (status = 204),
-        (status = "default", body = Problem, content_type = "application/problem+json"),
+        Problem
     )
 )]
 pub(crate) async fn resize(

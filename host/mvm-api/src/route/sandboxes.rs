@@ -37,7 +37,7 @@ const MOST_IN_A_PAGE: u32 = 1000;
     params(("Idempotency-Key" = Option<String>, Header, description = "A second request with it creates nothing more")),
     responses(
         (status = 201, body = SandboxShape),
-        (status = "default", body = Problem, content_type = "application/problem+json"),
+        Problem
     )
 )]
 pub(crate) async fn create(
@@ -65,7 +65,7 @@ pub(crate) async fn create(
     get, path = "/v1/sandboxes", params(PageQuery),
     responses(
         (status = 200, body = SandboxPage),
-        (status = "default", body = Problem, content_type = "application/problem+json"),
+        Problem
     )
 )]
 pub(crate) async fn list(
@@ -106,7 +106,7 @@ macro_rules! answers_sandbox {
             post, path = $path, params(("id" = String, Path, description = "Name or identifier")),
             responses(
                 (status = 200, body = SandboxShape),
-                (status = "default", body = Problem, content_type = "application/problem+json"),
+                Problem
             )
         )]
         pub(crate) async fn $name(
@@ -139,7 +139,7 @@ answers_sandbox!(
     get, path = "/v1/sandboxes/{id}", params(("id" = String, Path, description = "Name or identifier")),
     responses(
         (status = 200, body = SandboxShape),
-        (status = "default", body = Problem, content_type = "application/problem+json"),
+        Problem
     )
 )]
 pub(crate) async fn show(
@@ -154,7 +154,7 @@ pub(crate) async fn show(
     delete, path = "/v1/sandboxes/{id}", params(("id" = String, Path, description = "Name or identifier")),
     responses(
         (status = 200, body = EndedShape),
-        (status = "default", body = Problem, content_type = "application/problem+json"),
+        Problem
     )
 )]
 pub(crate) async fn destroy(
@@ -171,7 +171,7 @@ pub(crate) async fn destroy(
     params(("id" = String, Path, description = "Name or identifier")),
     responses(
         (status = 200, body = EndedShape),
-        (status = "default", body = Problem, content_type = "application/problem+json"),
+        Problem
     )
 )]
 pub(crate) async fn stop(
@@ -190,7 +190,7 @@ pub(crate) async fn stop(
     params(("id" = String, Path, description = "Name or identifier")),
     responses(
         (status = 204),
-        (status = "default", body = Problem, content_type = "application/problem+json"),
+        Problem
     )
 )]
 pub(crate) async fn detach(
@@ -221,7 +221,7 @@ pub(crate) async fn detach(
     params(("id" = String, Path, description = "Name or identifier")),
     responses(
         (status = 200, body = SandboxShape),
-        (status = "default", body = Problem, content_type = "application/problem+json"),
+        Problem
     )
 )]
 pub(crate) async fn set_ttl(
@@ -240,7 +240,7 @@ pub(crate) async fn set_ttl(
     get, path = "/v1/sandboxes/{id}/metrics", params(("id" = String, Path, description = "Name or identifier")),
     responses(
         (status = 200, body = UsageShape),
-        (status = "default", body = Problem, content_type = "application/problem+json"),
+        Problem
     )
 )]
 pub(crate) async fn metrics(
@@ -273,7 +273,7 @@ pub(crate) struct LogQuery {
     params(("id" = String, Path, description = "Name or identifier"), LogQuery),
     responses(
         (status = 200, body = String, content_type = "text/plain"),
-        (status = "default", body = Problem, content_type = "application/problem+json"),
+        Problem
     )
 )]
 pub(crate) async fn logs(

@@ -17,7 +17,7 @@ use crate::{
     params(("id" = String, Path, description = "Name or identifier")),
     responses(
         (status = 201, body = SnapshotShape),
-        (status = "default", body = Problem, content_type = "application/problem+json"),
+        Problem
     )
 )]
 pub(crate) async fn create(
@@ -42,7 +42,7 @@ pub(crate) async fn create(
     get, path = "/v1/snapshots",
     responses(
         (status = 200, body = SnapshotList),
-        (status = "default", body = Problem, content_type = "application/problem+json"),
+        Problem
     )
 )]
 pub(crate) async fn list(State(api): State<Api>) -> Result<Json<SnapshotList>, Problem> {
@@ -58,7 +58,7 @@ pub(crate) async fn list(State(api): State<Api>) -> Result<Json<SnapshotList>, P
     get, path = "/v1/snapshots/{id}", params(("id" = String, Path, description = "Name or identifier")),
     responses(
         (status = 200, body = SnapshotShape),
-        (status = "default", body = Problem, content_type = "application/problem+json"),
+        Problem
     )
 )]
 pub(crate) async fn show(
@@ -73,7 +73,7 @@ pub(crate) async fn show(
     delete, path = "/v1/snapshots/{id}", params(("id" = String, Path, description = "Name or identifier")),
     responses(
         (status = 204),
-        (status = "default", body = Problem, content_type = "application/problem+json"),
+        Problem
     )
 )]
 pub(crate) async fn remove(

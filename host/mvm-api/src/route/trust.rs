@@ -1,6 +1,6 @@
 //! Plans and receipts.
 
-use axum::{Json, body::Bytes, extract::State};
+use axum::{Json, extract::State};
 use mvm_contract::{
     Digest,
     canonical::Document,
@@ -12,7 +12,12 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use crate::{extract::JsonBody, problem::Problem, shapes::sandbox::Create, state::Api};
+use crate::{
+    extract::{JsonBody, RawBody},
+    problem::Problem,
+    shapes::sandbox::Create,
+    state::Api,
+};
 
 /// A plan that would be admitted.
 #[derive(Debug, Serialize, ToSchema)]
@@ -28,7 +33,7 @@ pub(crate) struct PlanShape {
     post, path = "/v1/plans/dry-run", request_body = Create,
     responses(
         (status = 200, body = PlanShape),
-        (status = "default", body = Problem, content_type = "application/problem+json"),
+        Problem
     )
 )]
 pub(crate) async fn dry_run(
@@ -76,12 +81,12 @@ pub(crate) struct ReceiptShape {
     request_body(content = Vec<u8>, content_type = "application/octet-stream"),
     responses(
         (status = 200, body = ReceiptShape),
-        (status = "default", body = Problem, content_type = "application/problem+json"),
+        Problem
     )
 )]
 pub(crate) async fn verify_receipt(
     State(api): State<Api>,
-    body: Bytes,
+    RawBody(body): RawBody,
 ) -> Result<Json<ReceiptShape>, Problem> {
     let roots = keys::trust_roots(api.runtime.home())?;
     let shape = match receipt::verify(&body, &roots) {

@@ -208,17 +208,22 @@ impl From<&SandboxRecord> for SandboxShape {
                 Ownership::Leased => "leased",
                 Ownership::Detached => "detached",
             },
-            origin: match record.origin {
-                StartOrigin::Boot { .. } => "boot",
-                StartOrigin::Template => "template",
-                StartOrigin::Spare => "spare",
-                StartOrigin::Snapshot { .. } => "snapshot",
-            },
+            origin: origin(&record.origin),
             isolation: word(&record.isolation),
             profile: record.admission.profile.as_str(),
             plan_digest: record.admission.plan_digest.to_string(),
             audit_id: record.admission.audit_id.clone(),
         }
+    }
+}
+
+/// Where a guest came from, in a word.
+pub(crate) const fn origin(origin: &StartOrigin) -> &'static str {
+    match origin {
+        StartOrigin::Boot { .. } => "boot",
+        StartOrigin::Template => "template",
+        StartOrigin::Spare => "spare",
+        StartOrigin::Snapshot { .. } => "snapshot",
     }
 }
 

@@ -3,6 +3,10 @@
 use mvm_contract::{Coded, ErrorCode, exit_status};
 use mvm_wire::{Failure, FailureKind};
 
+/// Error numbers of the guest's kernel: Linux's, `errno(3)`.
+const ENOENT: i32 = 2;
+const EACCES: i32 = 13;
+
 /// The guest's agent could not do what was asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AgentFailure {
@@ -84,7 +88,8 @@ impl std::fmt::Display for AgentFailure {
         };
         if !what.is_empty() {
             write!(formatter, " ({what}")?;
-            if self.kind == FailureKind::Io && self.errno != 0 {
+            let tells_why = matches!(self.kind, FailureKind::Io | FailureKind::WorkingDirectory);
+            if tells_why && self.errno != 0 {
                 let error = std::io::Error::from_raw_os_error(self.errno);
                 write!(formatter, ": {error}")?;
             }
@@ -108,13 +113,23 @@ impl Coded for AgentFailure {
 
     fn hint(&self) -> Option<String> {
         match self.kind {
-            FailureKind::Exhausted => {
-                Some("give the sandbox a larger `--disk` or `--memory`".to_owned())
-            }
+            FailureKind::Exhausted => Some("give the sandbox more disk or memory".to_owned()),
             FailureKind::UnknownUser => {
                 Some("name a user of the image's `/etc/passwd`, or give numbers".to_owned())
             }
-            FailureKind::NotEmpty => Some("remove it with all that is in it: `-r`".to_owned()),
+            FailureKind::WorkingDirectory => {
+                let hint = match self.errno {
+                    EACCES => {
+                        "run the command as a user who may enter it, or name another directory"
+                    }
+                    ENOENT => "make the directory first, or name another",
+                    _ => "name a directory that is there",
+                };
+                Some(hint.to_owned())
+            }
+            FailureKind::NotEmpty => {
+                Some("remove it recursively, with all that is in it".to_owned())
+            }
             _ => None,
         }
     }
@@ -123,6 +138,29 @@ impl Coded for AgentFailure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_working_directory_that_cannot_be_entered_is_told_why() {
+        let failure = |errno| AgentFailure {
+            kind: FailureKind::WorkingDirectory,
+            doing: "entering the working directory".into(),
+            subject: "/root".into(),
+            errno,
+        };
+        assert_eq!(
+            failure(EACCES).to_string(),
+            "entering the working directory failed in the sandbox: `/root` \
+             (the working directory cannot be entered: Permission denied (os error 13))"
+        );
+        let hints: Vec<_> = [EACCES, ENOENT, 20]
+            .map(|errno| failure(errno).hint().unwrap())
+            .into();
+        assert!(
+            hints[0].contains("user") && hints[1].contains("make"),
+            "{hints:?}"
+        );
+        assert!(!hints[2].contains("user"), "{hints:?}");
+    }
 
     #[test]
     fn guest_text_cannot_carry_control_sequences() {

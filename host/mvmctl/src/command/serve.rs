@@ -48,30 +48,35 @@ pub(super) async fn serve(context: Context, options: Serve) -> Result<u8, Failur
         told = serde_json::json!({ "address": address.to_string() });
     }
     told["version"] = env!("CARGO_PKG_VERSION").into();
+    // Whoever is told may end it at once.
+    let end = end(options.private);
     output::data(told)?;
-    server.serve(end(options.private)).await;
+    server.serve(end).await;
     Ok(0)
 }
 
 /// Returns when the server is to end: by a signal, or with the program that it is private to.
-async fn end(with_standard_input: bool) {
+/// Signals are listened to from here on.
+fn end(with_standard_input: bool) -> impl Future<Output = ()> {
     let terminate = signal(SignalKind::terminate());
     let interrupt = signal(SignalKind::interrupt());
-    let (Ok(mut terminate), Ok(mut interrupt)) = (terminate, interrupt) else {
-        return;
-    };
-    let input = async {
-        if !with_standard_input {
-            return std::future::pending().await;
+    async move {
+        let (Ok(mut terminate), Ok(mut interrupt)) = (terminate, interrupt) else {
+            return;
+        };
+        let input = async {
+            if !with_standard_input {
+                return std::future::pending().await;
+            }
+            let mut input = tokio::io::stdin();
+            let mut nothing = [0; 256];
+            while matches!(input.read(&mut nothing).await, Ok(count) if count > 0) {}
+        };
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+            () = input => {}
         }
-        let mut input = tokio::io::stdin();
-        let mut nothing = [0; 256];
-        while matches!(input.read(&mut nothing).await, Ok(count) if count > 0) {}
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-        () = input => {}
     }
 }
 

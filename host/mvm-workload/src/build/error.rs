@@ -1,0 +1,139 @@
+//! Why an app could not be built.
+
+use std::{io, path::PathBuf};
+
+use mvm_contract::{Coded, ErrorCode, canonical::WriteError, workload::Image};
+use mvm_image::{ParseSourceError, compose::ComposeError};
+use mvm_runtime::{ClientError, CreateError, EndError, keys::KeyStoreError};
+
+use crate::{HookError, SourceTreeError, Unsupported};
+
+/// Why an app could not be built.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// It asks for something this version does not do.
+    #[error(transparent)]
+    Unsupported(#[from] Unsupported),
+    /// The workload has no canonical bytes.
+    #[error("the workload cannot be written")]
+    Canonical(#[source] WriteError),
+    /// The image's name has no meaning.
+    #[error(transparent)]
+    ImageSource(#[from] ParseSourceError),
+    /// What a language's image is, nothing says.
+    #[error("nothing says which image {} is", described(image))]
+    Logical {
+        /// The image.
+        image: Box<Image>,
+    },
+    /// The source cannot be taken.
+    #[error(transparent)]
+    Source(#[from] SourceTreeError),
+    /// Two files would be at one place.
+    #[error("`/{path}` is both of the source and embedded, or reserved")]
+    Collision {
+        /// The place.
+        path: String,
+    },
+    /// An embedded file holds what is not base64.
+    #[error("embedded file `{path}` is not base64")]
+    Embedded {
+        /// The file.
+        path: String,
+    },
+    /// Image and layer cannot be put together.
+    #[error(transparent)]
+    Compose(#[from] ComposeError),
+    /// The image cannot be made ready.
+    #[error(transparent)]
+    Prepare(#[from] CreateError),
+    /// A hook failed.
+    #[error(transparent)]
+    Hook(#[from] HookError),
+    /// The sandbox of the hooks did not end.
+    #[error(transparent)]
+    End(EndError),
+    /// What the hooks made cannot be read out of the guest.
+    #[error("the image has no `tar` to give what its hooks made")]
+    Archive(#[source] ClientError),
+    /// What the hooks made was not given whole.
+    #[error("`tar` of the image did not give what its hooks made: `{tail}`")]
+    ArchiveFailed {
+        /// The end of what it said.
+        tail: String,
+    },
+    /// There is no key to sign the provenance with.
+    #[error(transparent)]
+    Keys(#[from] KeyStoreError),
+    /// Something of the builds cannot be read.
+    #[error("failed to read `{}`", path.display())]
+    Read {
+        /// What.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Something of the builds cannot be written.
+    #[error("failed to write `{}`", path.display())]
+    Write {
+        /// What.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+fn described(image: &Image) -> String {
+    match image {
+        Image::Source { reference } => format!("`{reference}`"),
+        Image::Python { version, .. } => format!("Python {version}"),
+        Image::Node { version, .. } => format!("Node.js {version}"),
+        Image::NixPackages { .. } => "of Nix packages".to_owned(),
+    }
+}
+
+impl Coded for BuildError {
+    fn code(&self) -> ErrorCode {
+        match self {
+            Self::Unsupported(error) => error.code(),
+            Self::Prepare(error) => error.code(),
+            Self::Hook(error) => error.code(),
+            Self::End(error) => error.code(),
+            Self::Keys(error) => error.code(),
+            Self::ImageSource(_) => ErrorCode::InvalidArgument,
+            Self::Canonical(_)
+            | Self::Logical { .. }
+            | Self::Source(_)
+            | Self::Collision { .. }
+            | Self::Embedded { .. }
+            | Self::Compose(_)
+            | Self::Archive(_)
+            | Self::ArchiveFailed { .. }
+            | Self::Read { .. }
+            | Self::Write { .. } => ErrorCode::BuildFailed,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Unsupported(error) => error.hint(),
+            Self::Prepare(error) => error.hint(),
+            Self::Hook(error) => error.hint(),
+            Self::End(error) => error.hint(),
+            Self::Archive(_) | Self::ArchiveFailed { .. } => {
+                Some("use a base image with GNU tar, such as `debian:python`".to_owned())
+            }
+            Self::Keys(error) => error.hint(),
+            Self::ImageSource(error) => error.hint(),
+            Self::Source(error) => error.hint(),
+            Self::Compose(error) => error.hint(),
+            Self::Logical { .. } => Some("name the image, such as `debian:python`".to_owned()),
+            Self::Collision { .. } => Some("leave one of them out".to_owned()),
+            Self::Canonical(_) | Self::Embedded { .. } | Self::Read { .. } | Self::Write { .. } => {
+                None
+            }
+        }
+    }
+}
