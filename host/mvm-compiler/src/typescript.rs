@@ -75,9 +75,8 @@ fn parse(path: &str, file: FileId, text: &str) -> Module {
     let parsed = Parser::new(&allocator, text, source_type(path)).parse();
     for error in parsed.diagnostics.iter().take(MAX_DIAGNOSTICS) {
         let mut labels = error.labels.iter().map(|label| {
-            let start = u32::try_from(label.offset()).unwrap_or(u32::MAX);
-            let length = u32::try_from(label.len()).unwrap_or(0);
-            Span::new(file, start, start.saturating_add(length))
+            let start = label.offset();
+            Span::new(file, start, start.saturating_add(label.len()))
         });
         let at = labels.next().unwrap_or(Span::start_of(file));
         let message = phrase(&error.message);

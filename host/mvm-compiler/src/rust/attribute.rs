@@ -129,7 +129,7 @@ fn value(source: Source, tokens: &[TokenTree], depth: usize, around: Span) -> Ex
         return Expression::unsupported("an expression that is nested too deeply", at);
     };
     let kind = match tokens {
-        [] => unsupported("nothing"),
+        [] => unsupported("a missing value"),
         [TokenTree::Literal(literal)] => literal_of(&Lit::new(literal.clone()), false),
         [TokenTree::Punct(sign), TokenTree::Literal(literal)] if sign.as_char() == '-' => {
             literal_of(&Lit::new(literal.clone()), true)

@@ -1,8 +1,8 @@
 //! Functions: their parameters, and what they answer.
 
 use oxc_ast::ast::{
-    ArrowFunctionExpression, BindingPattern, FormalParameter, FormalParameters, Function,
-    Statement, TSTypeAnnotation,
+    ArrowFunctionExpression, BindingPattern, Expression, FormalParameter, FormalParameters,
+    Function, Statement, TSTypeAnnotation,
 };
 
 use super::{hint::Hints, name, span};
@@ -81,6 +81,7 @@ impl<'a> Callable<'a> {
 fn one(hints: &Hints<'_>, parameter: &FormalParameter<'_>) -> Parameter {
     let hint = parameter.type_annotation.as_ref();
     let hint = hint.map(|annotation| hints.lower(&annotation.type_annotation));
+    let hint = hint.or_else(|| type_of(parameter.initializer.as_deref()?));
     let optional = parameter.optional || parameter.initializer.is_some();
     let (name, kind) = match &parameter.pattern {
         BindingPattern::BindingIdentifier(word) => (
@@ -102,5 +103,15 @@ fn one(hints: &Hints<'_>, parameter: &FormalParameter<'_>) -> Parameter {
         kind,
         hint,
         optional,
+    }
+}
+
+/// The type that TypeScript takes a parameter to have by its default.
+fn type_of(default: &Expression<'_>) -> Option<TypeHint> {
+    match default.get_inner_expression() {
+        Expression::StringLiteral(_) | Expression::TemplateLiteral(_) => Some(TypeHint::Text),
+        Expression::NumericLiteral(_) => Some(TypeHint::Number),
+        Expression::BooleanLiteral(_) => Some(TypeHint::Boolean),
+        _ => None,
     }
 }

@@ -4,7 +4,7 @@ use oxc_ast::ast::{
     AssignmentTarget, BindingPattern, CallExpression, Class, Declaration,
     ExportDefaultDeclarationKind, Expression as Node, ForStatementInit, ForStatementLeft,
     ImportDeclaration, ImportDeclarationSpecifier, Program, Statement, TSModuleReference,
-    TSNamespaceDeclarationBody, VariableDeclaration, VariableDeclarationKind,
+    TSNamespaceDeclarationBody, UnaryOperator, VariableDeclaration, VariableDeclarationKind,
 };
 
 use super::{
@@ -351,7 +351,9 @@ impl<'a> Walk<'a, '_> {
                 self.assigned(&assign.left, scope);
                 self.stray(&assign.right);
             }
-            Node::UnaryExpression(unary) => self.changed(&unary.argument, scope),
+            Node::UnaryExpression(unary) if unary.operator == UnaryOperator::Delete => {
+                self.changed(&unary.argument, scope);
+            }
             Node::UpdateExpression(update) => {
                 if let Some(word) = update.argument.get_identifier_name() {
                     let word = name(file, word, update.as_ref());
