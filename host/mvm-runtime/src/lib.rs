@@ -55,11 +55,11 @@ pub use audit::{
     seal as seal_audit_log, segments as audit_segments,
 };
 pub use client::{
-    AgentFailure, ClientError, ExitStatus, FileEntry, FileKind, FileReader, FileStatus,
+    AgentFailure, ClientError, ExitStatus, FileEntry, FileKind, FileReader, FileStatus, HostTarget,
     OutputStream, Process, ProcessEvent, ProcessExit, ProcessInput, ProcessSummary,
     TransferProgress, TransferSummary, WriteOptions,
 };
-pub use command::{Command, CommandDefaults, DEFAULT_GRACE};
+pub use command::{Command, CommandDefaults, CommandParts, DEFAULT_GRACE};
 pub use disk::DiskError;
 pub use folder::FolderError;
 pub use home::{Home, HomeError, MVM_HOME};
@@ -73,7 +73,7 @@ pub use pool::{DEFAULT_IDLE_SECONDS, MVM_SPARES, PoolError, PoolRecord};
 pub use record::{Ownership, RecordError, SandboxRecord, StartOrigin};
 pub use registry::{RegistryError, UnreadableSandbox};
 pub use run::{RecordRunError, RunAccount};
-pub use sandbox::{CommandResult, DEFAULT_OUTPUT_LIMIT, EndError, Ended, Sandbox};
+pub use sandbox::{CollectedOutput, CommandResult, DEFAULT_OUTPUT_LIMIT, EndError, Ended, Sandbox};
 pub use snapshot::{HostKeyError, ListedSnapshot, SnapshotError, SnapshotRecord};
 pub use sparse_file::SparseFileError;
 pub use supervisor::supervise;

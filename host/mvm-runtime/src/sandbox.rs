@@ -471,31 +471,52 @@ async fn send_all(sender: Option<ProcessInput>, input: &[u8]) -> Infallible {
     std::future::pending().await
 }
 
-async fn collect(process: &mut Process) -> Result<CommandResult, ClientError> {
-    let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
-    let mut truncated = false;
-    while let Some(event) = process.next_event().await? {
+/// What is kept of a process's output: up to [`DEFAULT_OUTPUT_LIMIT`] bytes of each stream.
+#[derive(Debug, Default)]
+pub struct CollectedOutput {
+    stdout: Vec<u8>,
+    stderr: Vec<u8>,
+    truncated: bool,
+}
+
+impl CollectedOutput {
+    /// Takes an event, and gives the end where it is that.
+    pub fn take(&mut self, event: ProcessEvent<'_>) -> Option<ProcessExit> {
         match event {
             ProcessEvent::Output { stream, bytes, .. } => {
                 let kept = match stream {
-                    OutputStream::Stdout => &mut stdout,
-                    OutputStream::Stderr => &mut stderr,
+                    OutputStream::Stdout => &mut self.stdout,
+                    OutputStream::Stderr => &mut self.stderr,
                 };
                 let room = DEFAULT_OUTPUT_LIMIT.saturating_sub(kept.len());
-                truncated |= bytes.len() > room;
+                self.truncated |= bytes.len() > room;
                 kept.extend_from_slice(&bytes[..bytes.len().min(room)]);
             }
-            ProcessEvent::Gap { .. } => truncated = true,
-            ProcessEvent::Exited(exit) => {
-                let run = process.take_account().ok_or(ClientError::HungUp)?;
-                return Ok(CommandResult {
-                    exit,
-                    stdout,
-                    stderr,
-                    truncated,
-                    run,
-                });
-            }
+            ProcessEvent::Gap { .. } => self.truncated = true,
+            ProcessEvent::Exited(exit) => return Some(exit),
+        }
+        None
+    }
+
+    /// The result of a command that ended so.
+    #[must_use]
+    pub fn result(self, exit: ProcessExit, run: RunAccount) -> CommandResult {
+        CommandResult {
+            exit,
+            stdout: self.stdout,
+            stderr: self.stderr,
+            truncated: self.truncated,
+            run,
+        }
+    }
+}
+
+async fn collect(process: &mut Process) -> Result<CommandResult, ClientError> {
+    let mut output = CollectedOutput::default();
+    while let Some(event) = process.next_event().await? {
+        if let Some(exit) = output.take(event) {
+            let run = process.take_account().ok_or(ClientError::HungUp)?;
+            return Ok(output.result(exit, run));
         }
     }
     Err(ClientError::HungUp)
