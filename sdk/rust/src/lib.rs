@@ -43,7 +43,8 @@ pub use logs::{LogError, LogReader};
 pub use mvm_contract::plan::Profile;
 pub use mvm_contract::receipt::{ReceiptFlaw, VerifiedReceipt};
 pub use mvm_contract::{
-    Coded, ErrorCode, LifecycleState, Resources, SandboxId, SandboxName, SandboxSpec, SnapshotId,
+    Coded, ErrorCode, KeyId, LifecycleState, Resources, RunId, SandboxId, SandboxName, SandboxSpec,
+    SnapshotId,
 };
 pub use mvm_runtime::{
     Command, CommandResult, DEFAULT_OUTPUT_LIMIT, Ended, ExitStatus, FileEntry, FileKind,
