@@ -13,6 +13,7 @@
 mod admission;
 mod audit;
 mod client;
+mod collected_output;
 mod command;
 mod control;
 mod disk;
@@ -59,6 +60,7 @@ pub use client::{
     OutputStream, Process, ProcessEvent, ProcessExit, ProcessInput, ProcessSummary,
     TransferProgress, TransferSummary, WriteOptions,
 };
+pub use collected_output::CollectedOutput;
 pub use command::{Command, CommandDefaults, CommandParts, DEFAULT_GRACE};
 pub use disk::DiskError;
 pub use folder::FolderError;
@@ -73,7 +75,7 @@ pub use pool::{DEFAULT_IDLE_SECONDS, MVM_SPARES, PoolError, PoolRecord};
 pub use record::{Ownership, RecordError, SandboxRecord, StartOrigin};
 pub use registry::{RegistryError, UnreadableSandbox};
 pub use run::{RecordRunError, RunAccount};
-pub use sandbox::{CollectedOutput, CommandResult, DEFAULT_OUTPUT_LIMIT, EndError, Ended, Sandbox};
+pub use sandbox::{CommandResult, DEFAULT_OUTPUT_LIMIT, EndError, Ended, Sandbox};
 pub use snapshot::{HostKeyError, ListedSnapshot, SnapshotError, SnapshotRecord};
 pub use sparse_file::SparseFileError;
 pub use supervisor::supervise;

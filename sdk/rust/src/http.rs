@@ -78,7 +78,7 @@ pub const DEFAULT_REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 #[derive(Debug, Clone)]
 pub struct Client {
     server: Arc<Server>,
-    roots: RootCertStore,
+    roots: Arc<RootCertStore>,
 }
 
 impl Client {
@@ -91,7 +91,9 @@ impl Client {
         } else {
             RootCertStore::empty()
         };
-        let server = Server::new(address, token, roots.clone(), Some(DEFAULT_REQUEST_TIMEOUT))?;
+        let roots = Arc::new(roots);
+        let timeout = Some(DEFAULT_REQUEST_TIMEOUT);
+        let server = Server::new(address, token, Arc::clone(&roots), timeout)?;
         Ok(Self {
             server: Arc::new(server),
             roots,
@@ -107,8 +109,8 @@ impl Client {
 
     /// Trusts the certificates of a PEM file, too: for a server whose certificate is its own.
     pub fn with_certificate_authority(mut self, path: impl AsRef<Path>) -> Result<Self, HttpError> {
-        connector::add_authority(&mut self.roots, path.as_ref())?;
-        self.server = Arc::new(self.server.with_roots(self.roots.clone())?);
+        connector::add_authority(Arc::make_mut(&mut self.roots), path.as_ref())?;
+        self.server = Arc::new(self.server.with_roots(Arc::clone(&self.roots))?);
         Ok(self)
     }
 

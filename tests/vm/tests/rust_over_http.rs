@@ -15,6 +15,7 @@ use std::{
     pin::Pin,
     process::{Command as Program, Stdio},
     task::{Context, Poll},
+    time::Duration,
 };
 
 use mvm::{
@@ -207,6 +208,8 @@ impl AsyncRead for Broken {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         if std::mem::replace(&mut self.0, true) {
+            // Others bring what was given on its way meanwhile.
+            std::thread::sleep(Duration::from_millis(500));
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
         buffer.put_slice(b"half");
@@ -337,7 +340,7 @@ async fn what_goes_on_is_told_while_it_does() {
             }
         }
     };
-    let limit = std::time::Duration::from_secs(60);
+    let limit = Duration::from_secs(60);
     tokio::time::timeout(limit, ended).await.unwrap();
     sandbox.destroy().await.unwrap();
 }

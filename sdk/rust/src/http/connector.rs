@@ -71,7 +71,7 @@ pub(super) fn add_authority(roots: &mut RootCertStore, path: &Path) -> Result<()
 }
 
 impl Connector {
-    pub(super) fn new(address: Arc<Address>, roots: RootCertStore) -> Result<Self, HttpError> {
+    pub(super) fn new(address: Arc<Address>, roots: Arc<RootCertStore>) -> Result<Self, HttpError> {
         let tls = if address.is_encrypted() {
             let provider = Arc::new(rustls::crypto::ring::default_provider());
             let config = ClientConfig::builder_with_provider(provider)

@@ -69,7 +69,7 @@ impl Server {
     pub(super) fn new(
         address: Address,
         token: Option<&str>,
-        roots: RootCertStore,
+        roots: Arc<RootCertStore>,
         request_timeout: Option<Duration>,
     ) -> Result<Self, HttpError> {
         if token.is_some() && address.is_exposed() {
@@ -95,7 +95,7 @@ impl Server {
         })
     }
 
-    pub(super) fn with_roots(&self, roots: RootCertStore) -> Result<Self, HttpError> {
+    pub(super) fn with_roots(&self, roots: Arc<RootCertStore>) -> Result<Self, HttpError> {
         Ok(Self {
             client: client(&self.address, roots)?,
             ..self.again()
@@ -239,7 +239,7 @@ impl Server {
 
 fn client(
     address: &Arc<Address>,
-    roots: RootCertStore,
+    roots: Arc<RootCertStore>,
 ) -> Result<legacy::Client<Connector, UnsyncBoxBody<Bytes, io::Error>>, HttpError> {
     let connector = Connector::new(Arc::clone(address), roots)?;
     // A Unix socket is connected to anew for each request: that costs little.
@@ -296,7 +296,7 @@ mod tests {
     #[test]
     fn a_token_is_not_sent_in_clear_beyond_this_machine() {
         let server = |url: &str, token| {
-            let roots = RootCertStore::empty();
+            let roots = Arc::new(RootCertStore::empty());
             Server::new(Address::read(url).unwrap(), token, roots, None)
         };
         let error = server("http://192.0.2.1:80", Some("secret")).unwrap_err();

@@ -257,3 +257,23 @@ impl Sandbox {
         tree::download(self, text(path.as_ref())?, target.as_ref()).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_body_ends_where_its_content_does() {
+        let (sender, body) = Channel::new(PIECES_AHEAD);
+        let sending = Sending(Some(sender));
+        sending.all(&mut &b"content"[..]).await.unwrap();
+        assert_eq!(body.collect().await.unwrap().to_bytes(), "content");
+    }
+
+    #[tokio::test]
+    async fn a_body_that_is_given_up_is_broken_and_not_ended() {
+        let (sender, mut body) = Channel::new(PIECES_AHEAD);
+        drop(Sending(Some(sender)));
+        assert!(body.frame().await.unwrap().is_err());
+    }
+}

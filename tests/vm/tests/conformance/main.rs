@@ -4,7 +4,8 @@
     missing_docs,
     clippy::unwrap_used,
     clippy::print_stderr,
-    reason = "a test fails by panicking"
+    clippy::duplicate_mod,
+    reason = "a test fails by panicking, and one text is run in process and over HTTP"
 )]
 
 mod cli;
