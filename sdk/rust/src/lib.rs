@@ -345,6 +345,8 @@ fn local_runtime() -> Result<Runtime, Error> {
 /// The examples in Rust of the pages below `docs/sdk`, compiled.
 #[cfg(doctest)]
 mod pages {
+    // Not without the feature: it has an example over HTTP.
+    #[cfg(feature = "http")]
     #[doc = include_str!("../../../docs/sdk/runtime-sdk.md")]
     mod runtime_sdk {}
     #[doc = include_str!("../../../docs/sdk/security-model.md")]
