@@ -13,6 +13,7 @@
 mod admission;
 mod audit;
 mod client;
+mod collected_output;
 mod command;
 mod control;
 mod disk;
@@ -55,11 +56,12 @@ pub use audit::{
     seal as seal_audit_log, segments as audit_segments,
 };
 pub use client::{
-    AgentFailure, ClientError, ExitStatus, FileEntry, FileKind, FileReader, FileStatus,
+    AgentFailure, ClientError, ExitStatus, FileEntry, FileKind, FileReader, FileStatus, HostTarget,
     OutputStream, Process, ProcessEvent, ProcessExit, ProcessInput, ProcessSummary,
     TransferProgress, TransferSummary, WriteOptions,
 };
-pub use command::{Command, CommandDefaults, DEFAULT_GRACE};
+pub use collected_output::CollectedOutput;
+pub use command::{Command, CommandDefaults, CommandParts, DEFAULT_GRACE};
 pub use disk::DiskError;
 pub use folder::FolderError;
 pub use home::{Home, HomeError, MVM_HOME};
