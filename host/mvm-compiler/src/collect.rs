@@ -2,6 +2,7 @@
 
 mod app;
 mod draft;
+mod function;
 mod name;
 
 use mvm_contract::workload::Volume;
@@ -17,8 +18,8 @@ use crate::{
     value::{Placed, Places, ValueKind},
 };
 
-use draft::Draft;
 pub(crate) use draft::Finished;
+use draft::{Draft, DraftEntrypoint};
 
 /// What `workload` takes.
 const WORKLOAD: Takes = Takes {

@@ -196,8 +196,8 @@ pub(crate) const HELPERS: &[Helper] = &[
     ),
     helper(
         "file",
-        &["path"],
-        &["content|text", "content_base64|bytes_b64", "mode"],
+        &["path", "content|text"],
+        &["content_base64|bytes_b64", "mode"],
         storage::file,
     ),
 ];
