@@ -17,6 +17,7 @@ mod materialize;
 mod merge;
 mod oci;
 mod progress;
+pub mod registry;
 mod source;
 mod store;
 mod tar;

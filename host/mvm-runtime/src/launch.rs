@@ -388,6 +388,7 @@ pub(crate) fn materialize(
     let options = MaterializeOptions {
         limits: mvm_image::Limits::default(),
         debian_layouts: &runtime.home.layouts(),
+        registry: &runtime.registry,
         progress,
     };
     Ok(mvm_image::materialize(&store, &source, &options)?)

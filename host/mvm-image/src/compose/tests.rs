@@ -70,6 +70,7 @@ fn the_same_files_are_the_same_image_wherever_they_are_put_together() {
     let options = MaterializeOptions {
         limits: Limits::default(),
         debian_layouts: folder.path(),
+        registry: &crate::registry::RegistryOptions::default(),
         progress: &Silent,
     };
     let image = materialize(&store, &one.source(), &options).unwrap();

@@ -344,6 +344,7 @@ impl Bench {
         let options = MaterializeOptions {
             limits,
             debian_layouts: &debian_layouts,
+            registry: &mvm_image::registry::RegistryOptions::default(),
             progress: &Silent,
         };
         materialize(&self.store, source, &options)
