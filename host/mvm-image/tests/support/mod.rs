@@ -2,6 +2,8 @@
 //! what no ordinary tool would write.
 #![allow(missing_docs, dead_code, unreachable_pub, clippy::unwrap_used)]
 
+pub mod registry_daemon;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
