@@ -78,13 +78,17 @@ pub fn materialize(
         };
         let (limits, progress) = (&options.limits, options.progress);
         let pull = registry::begin(store, reference, options.registry, limits, progress);
-        let pull = pull.map_err(pull_failed)?;
+        let mut pull = pull.map_err(pull_failed)?;
         // An image that was made needs no layers, and so no registry, any more.
-        if let Some(image) = find_built(store, &name, pull.manifest)? {
-            return Ok(image);
-        }
-        let resolved = pull.complete().map_err(pull_failed)?;
-        return make(store, &name, &resolved, options);
+        let image = match find_built(store, &name, pull.manifest)? {
+            Some(image) => image,
+            None => {
+                let resolved = pull.complete().map_err(pull_failed)?;
+                make(store, &name, &resolved, options)?
+            }
+        };
+        pull.remember().map_err(pull_failed)?;
+        return Ok(image);
     }
     let resolved = oci::resolve(source, options.debian_layouts, &options.limits);
     make(store, &name, &resolved.map_err(failed)?, options)

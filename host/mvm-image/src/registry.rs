@@ -79,6 +79,7 @@ pub(crate) fn begin<'a>(
         limits,
         progress,
         client: None,
+        learned: None,
     };
     // Pinned or not: what is refused is refused whatever is here.
     if options.refuse_insecure && options.insecure.contains(&reference.registry()) {
@@ -124,13 +125,13 @@ pub(crate) fn begin<'a>(
 
 impl Pull<'_> {
     /// Fetches the layers that are missing, and gives the image.
-    pub(crate) fn complete(mut self) -> Result<Resolved, PullError> {
+    pub(crate) fn complete(&mut self) -> Result<Resolved, PullError> {
         let session = &mut self.session;
         // Who pulls the same image waits, and then finds it here.
         let lock = format!("pull-{}", self.manifest.hex());
         let _pulling = session.cache.lock(&lock)?;
         let mut missing: Vec<(Digest, u64)> = Vec::new();
-        for (digest, size) in self.layers {
+        for (digest, size) in self.layers.iter().copied() {
             let known = missing.iter().any(|(other, _)| *other == digest);
             if !known && !session.is_here(digest)? {
                 missing.push((digest, size));
@@ -143,6 +144,14 @@ impl Pull<'_> {
         let resolved = oci::resolve_in(cache.root(), self.manifest, &self.manifest_bytes, limits);
         session.image(resolved)
     }
+
+    /// Remembers what the tag means, now that it proved to be an image.
+    pub(crate) fn remember(self) -> Result<(), PullError> {
+        if let Some((record, meaning)) = &self.session.learned {
+            self.session.cache.save_record(record, meaning)?;
+        }
+        Ok(())
+    }
 }
 
 /// One reference, and what of it is asked of whom.
@@ -153,6 +162,8 @@ struct Session<'a> {
     limits: &'a Limits,
     progress: &'a dyn Progress,
     client: Option<Client>,
+    /// What the tag means, as the registry said now.
+    learned: Option<(RecordName, TagRecord)>,
 }
 
 impl Session<'_> {
@@ -188,7 +199,7 @@ impl Session<'_> {
             digest,
             asked_at_ms: now_ms(),
         };
-        self.cache.save_record(&record, &meaning)?;
+        self.learned = Some((record, meaning));
         self.say_meaning(digest, "as its registry says now");
         Ok((digest, received.bytes))
     }

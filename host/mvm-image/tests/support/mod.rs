@@ -2,6 +2,7 @@
 //! what no ordinary tool would write.
 #![allow(missing_docs, dead_code, unreachable_pub, clippy::unwrap_used)]
 
+pub mod hostile_registry;
 pub mod registry_daemon;
 
 use std::collections::BTreeMap;
