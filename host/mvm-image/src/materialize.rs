@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 pub use error::{LayerError, MaterializeError};
 
+use crate::catalog;
 use crate::erofs::{ErofsError, Extent, Layout};
 use crate::image::{Image, ImageConfig};
 use crate::layer::{Exceeded, LayerReader};
@@ -47,16 +48,20 @@ pub struct MaterializeOptions<'a> {
 
 /// What is remembered about a manifest that was built before.
 #[derive(Serialize, Deserialize)]
-struct Built {
-    image: Digest,
-    config: ImageConfig,
+pub(crate) struct Built {
+    pub(crate) image: Digest,
+    pub(crate) config: ImageConfig,
 }
+
+/// Where the records of [`Built`] are: one for each manifest and version of the writer.
+pub(crate) const BUILT: &str = "images";
 
 /// Makes the image that `source` names, or finds it in the store.
 ///
 /// The same manifest is built once however many processes ask for it at the
 /// same time: the others wait. A hit reads the image's documents, not its
-/// layers, and an image whose seal is broken is built anew.
+/// layers, and an image whose seal is broken is built anew. What it gives may
+/// be removed by others at once, unless the caller [holds](Store::hold) the store.
 ///
 /// # Errors
 /// [`MaterializeError`] says which image and layer failed and why; nothing of a
@@ -67,31 +72,43 @@ pub fn materialize(
     options: &MaterializeOptions<'_>,
 ) -> Result<Image, MaterializeError> {
     let name = source.to_string();
+    let _hold = store.hold().map_err(|error| in_store(&name, error))?;
+    let image = find_or_make(store, source, &name, options)?;
+    catalog::remember(store, &image).map_err(|error| in_store(&name, error))?;
+    Ok(image)
+}
+
+fn find_or_make(
+    store: &Store,
+    source: &ImageSource,
+    name: &str,
+    options: &MaterializeOptions<'_>,
+) -> Result<Image, MaterializeError> {
     let failed = |error| MaterializeError::Source {
-        image: name.clone(),
+        image: name.into(),
         source: error,
     };
     if let ImageSource::Registry(reference) = source {
         let pull_failed = |error| MaterializeError::Pull {
-            image: name.clone(),
+            image: name.into(),
             source: error,
         };
         let (limits, progress) = (&options.limits, options.progress);
         let pull = registry::begin(store, reference, options.registry, limits, progress);
         let mut pull = pull.map_err(pull_failed)?;
         // An image that was made needs no layers, and so no registry, any more.
-        let image = match find_built(store, &name, pull.manifest)? {
+        let image = match find_built(store, name, pull.manifest)? {
             Some(image) => image,
             None => {
                 let resolved = pull.complete().map_err(pull_failed)?;
-                make(store, &name, &resolved, options)?
+                make(store, name, &resolved, options)?
             }
         };
         pull.remember().map_err(pull_failed)?;
         return Ok(image);
     }
     let resolved = oci::resolve(source, options.debian_layouts, &options.limits);
-    make(store, &name, &resolved.map_err(failed)?, options)
+    make(store, name, &resolved.map_err(failed)?, options)
 }
 
 /// Finds an image in the store, or builds it.
@@ -119,7 +136,7 @@ fn make(
         image: entry.digest,
         config: resolved.config.clone(),
     };
-    let record = RecordName::new("images", &key_of(manifest)).map_err(in_store)?;
+    let record = RecordName::new(BUILT, &key_of(manifest)).map_err(in_store)?;
     store.save_record(&record, &built).map_err(in_store)?;
     Ok(image_of(name, manifest, entry, built.config))
 }
@@ -154,7 +171,7 @@ fn find_built(
     manifest: Digest,
 ) -> Result<Option<Image>, MaterializeError> {
     let in_store = |error| in_store(name, error);
-    let record = RecordName::new("images", &key_of(manifest)).map_err(in_store)?;
+    let record = RecordName::new(BUILT, &key_of(manifest)).map_err(in_store)?;
     let found = built_before(store, &record).map_err(in_store)?;
     Ok(found.map(|(entry, config)| image_of(name, manifest, entry, config)))
 }

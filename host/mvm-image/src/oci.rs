@@ -75,10 +75,9 @@ pub(crate) fn resolve(
             }
             resolve_layout(directory, reference.as_deref(), limits)
         }
-        // It is pulled first: `registry::begin`.
-        ImageSource::Registry(reference) => Err(SourceError::Missing {
-            image: reference.to_string(),
-            name: "manifest".into(),
+        // It is pulled instead: `registry::begin`.
+        ImageSource::Registry(reference) => Err(SourceError::InRegistry {
+            reference: reference.to_string(),
         }),
         ImageSource::OciArchive { file, reference } => {
             let archive = archive::Archive::open(file, limits)?;

@@ -40,12 +40,15 @@ const AT_ONCE: usize = 3;
 /// Where blobs that were pulled are, in the content store.
 const PULLED: &str = "pulled";
 
+/// Where the records of [`TagRecord`] are.
+pub(crate) const TAGS: &str = "tags";
+
 /// What a tag meant when the registry was last asked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct TagRecord {
-    reference: String,
-    digest: Digest,
+pub(crate) struct TagRecord {
+    pub(crate) reference: String,
+    pub(crate) digest: Digest,
     /// Milliseconds since the Unix epoch.
     asked_at_ms: u64,
 }
@@ -213,7 +216,7 @@ impl Session<'_> {
 
     fn tag_record(&self) -> Result<RecordName, PullError> {
         let key = Digest::of(self.name().as_bytes());
-        Ok(RecordName::new("tags", &key.hex())?)
+        Ok(RecordName::new(TAGS, &key.hex())?)
     }
 
     fn say_meaning(&self, digest: Digest, since: &str) {

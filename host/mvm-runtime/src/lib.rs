@@ -21,6 +21,7 @@ pub mod durable;
 mod fault;
 mod folder;
 mod home;
+mod images;
 pub mod keys;
 mod launch;
 mod lease;
@@ -63,11 +64,16 @@ pub use command::{Command, CommandDefaults, DEFAULT_GRACE};
 pub use disk::DiskError;
 pub use folder::FolderError;
 pub use home::{Home, HomeError, MVM_HOME};
+pub use images::{ImageError, ImageRecord, ImageUser, PulledImage, RemovedImage};
 pub use launch::{CreateError, LaunchError, MVM_TEMPLATES};
 pub use lease::{Phase, causes};
 pub use lifecycle::{LifecycleError, RestoreOptions, SnapshotOptions};
 pub use logs::{LogReader, LogSource};
-pub use mvm_image::{Progress, Silent};
+pub use mvm_image::{
+    Digest, Progress, Silent,
+    catalog::{CatalogImage, ExportFormat, Freed},
+    registry::{MVM_INSECURE_REGISTRIES, PullPolicy, RegistryOptions},
+};
 pub use plan::{GuestSoftware, PlanError};
 pub use pool::{DEFAULT_IDLE_SECONDS, MVM_SPARES, PoolError, PoolRecord};
 pub use record::{Ownership, RecordError, SandboxRecord, StartOrigin};
@@ -90,6 +96,7 @@ pub struct Runtime {
     supervisor: SupervisorProgram,
     boot_console: bool,
     profile: Profile,
+    registry: RegistryOptions,
 }
 
 /// How a supervisor process is started: a program that calls [`supervise`] first thing.
@@ -128,6 +135,7 @@ impl Runtime {
             supervisor,
             boot_console: false,
             profile: Profile::default(),
+            registry: RegistryOptions::from_environment(),
         }
     }
 

@@ -122,6 +122,15 @@ pub(super) struct RootFilesystem {
     pub diff_ids: Option<Vec<String>>,
 }
 
+impl Manifest {
+    /// The blobs it names, as far as their digests are any.
+    pub(crate) fn blobs(&self, digest: &Digest) -> Vec<Digest> {
+        let name = digest.to_string();
+        let all = std::iter::once(&self.config).chain(&self.layers);
+        all.filter_map(|blob| blob.digest(&name).ok()).collect()
+    }
+}
+
 impl Descriptor {
     pub(crate) fn digest(&self, document: &str) -> Result<Digest, SourceError> {
         parse_digest(&self.digest, document)
