@@ -57,8 +57,8 @@ impl ExportError {
         match self {
             Self::Store(error) => error.hint(),
             Self::NotPulled { .. } => Some(
-                "only images from a registry have their layers here: pull it again, or write its \
-                 root filesystem with `--format erofs`"
+                "only what was pulled has its layers here: remove the image and pull it anew, or \
+                 write its root filesystem with `--format erofs`"
                     .into(),
             ),
             Self::Exists { .. } => Some("name a file that is not there yet".into()),

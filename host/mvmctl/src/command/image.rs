@@ -67,7 +67,7 @@ fn list(context: &Context, records: &[ImageRecord]) -> Result<(), Failure> {
             let image = &record.image;
             [
                 image.digest.hex()[..SHOWN_DIGITS].to_owned(),
-                table::or_dash(image.sources.first()),
+                sources(&image.sources),
                 table::mebibytes(image.size),
                 table::mebibytes(image.pulled_bytes),
                 record.used_by.len().to_string(),
@@ -80,6 +80,15 @@ fn list(context: &Context, records: &[ImageRecord]) -> Result<(), Failure> {
         "DIGEST", "SOURCE", "SIZE", "PULLED", "USED BY", "AGE", "STATE",
     ];
     table::print(head, &rows)
+}
+
+/// One source, and how many more there are.
+fn sources(all: &[String]) -> String {
+    match all {
+        [] => "-".to_owned(),
+        [only] => only.clone(),
+        [first, others @ ..] => format!("{first} (+{})", others.len()),
+    }
 }
 
 /// Verifies all that are asked for, whatever the others are.
