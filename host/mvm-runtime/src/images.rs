@@ -10,13 +10,13 @@ mod users;
 use std::{path::Path, time::Duration};
 
 use mvm_image::{
-    Digest, Progress, Store,
+    Digest, Store,
     catalog::{self, CatalogImage, ExportFormat, Freed},
     registry::PullPolicy,
 };
 use serde::Serialize;
 
-use crate::{CreateError, Runtime, launch};
+use crate::Runtime;
 
 pub use error::ImageError;
 pub use users::ImageUser;
@@ -36,19 +36,6 @@ pub struct ImageRecord {
     pub used_by: Vec<ImageUser>,
 }
 
-/// An image that was made ready.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct PulledImage {
-    /// The source as it was named.
-    pub source: String,
-    /// Of its root filesystem.
-    pub digest: Digest,
-    /// Of its manifest.
-    pub manifest: Digest,
-    /// Bytes of its root filesystem.
-    pub size: u64,
-}
-
 /// An image that was removed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct RemovedImage {
@@ -61,23 +48,6 @@ pub struct RemovedImage {
 }
 
 impl Runtime {
-    /// Makes an image ready without starting anything of it. What the policy of this host refuses
-    /// is refused before its registry is asked.
-    pub fn pull_image(
-        &self,
-        source: &str,
-        progress: &dyn Progress,
-    ) -> Result<PulledImage, CreateError> {
-        launch::screen(self, source)?;
-        let image = launch::materialize(self, source, progress)?;
-        Ok(PulledImage {
-            source: image.source,
-            digest: image.digest,
-            manifest: image.manifest,
-            size: image.size,
-        })
-    }
-
     /// Every image, with who uses it.
     pub fn images(&self) -> Result<Vec<ImageRecord>, ImageError> {
         let store = self.open_store()?;

@@ -64,7 +64,7 @@ pub use command::{Command, CommandDefaults, DEFAULT_GRACE};
 pub use disk::DiskError;
 pub use folder::FolderError;
 pub use home::{Home, HomeError, MVM_HOME};
-pub use images::{ImageError, ImageRecord, ImageUser, PulledImage, RemovedImage};
+pub use images::{ImageError, ImageRecord, ImageUser, RemovedImage};
 pub use launch::{CreateError, LaunchError, MVM_TEMPLATES};
 pub use lease::{Phase, causes};
 pub use lifecycle::{LifecycleError, RestoreOptions, SnapshotOptions};
@@ -204,12 +204,14 @@ impl Runtime {
         launch::dry_run(self, spec, progress)
     }
 
-    /// Makes an image ready, or finds it so; nothing starts.
+    /// Makes an image ready, or finds it so; nothing starts. What the policy of this host refuses
+    /// by its name is refused before its registry is asked.
     pub fn prepare_image(
         &self,
         source: &str,
         progress: &(dyn Progress + Sync),
     ) -> Result<mvm_image::Image, CreateError> {
+        launch::screen(self, source)?;
         launch::materialize(self, source, progress)
     }
 

@@ -49,11 +49,16 @@ fn pull(context: &Context, options: &PullImage) -> Result<(), Failure> {
         .with_pull(options.pull.into())
         .with_profile(options.profile);
     let display = Display::new(context.quiet, WORK_PATIENCE);
-    let pulled = runtime.pull_image(&options.image, &display)?;
+    let image = runtime.prepare_image(&options.image, &display)?;
     if context.json {
-        output::json(&pulled)
+        output::json(&json!({
+            "source": image.source,
+            "digest": image.digest,
+            "manifest": image.manifest,
+            "size": image.size,
+        }))
     } else {
-        output::data(pulled.digest)
+        output::data(image.digest)
     }
 }
 
