@@ -148,7 +148,7 @@ fn compile_here(files: &[SourceFile]) -> Compilation {
             );
             continue;
         }
-        let mut module = front::lower(language, id, &file.text);
+        let mut module = front::lower(language, &file.path, id, &file.text);
         readable &= module
             .diagnostics
             .iter()

@@ -8,8 +8,9 @@
 use mvm_contract::workload::Language;
 
 use crate::{
-    Diagnostic, python,
-    syntax::{FileId, Module, Span},
+    python, rust,
+    syntax::{FileId, Module},
+    typescript,
 };
 
 /// The language that a file's name says.
@@ -24,20 +25,10 @@ pub(crate) fn language_of(path: &str) -> Option<Language> {
 }
 
 /// Lowers a file.
-pub(crate) fn lower(language: Language, file: FileId, text: &str) -> Module {
+pub(crate) fn lower(language: Language, path: &str, file: FileId, text: &str) -> Module {
     match language {
         Language::Python => python::lower(file, text),
-        Language::Node | Language::Rust => {
-            let mut module = Module::empty(file, language);
-            module.diagnostics.push(
-                Diagnostic::error(
-                    "E_UNSUPPORTED_LANGUAGE",
-                    Span::start_of(file),
-                    format!("declarations in {} are not read yet", language.as_str()),
-                )
-                .hint("declare the workload in Python"),
-            );
-            module
-        }
+        Language::Node => typescript::lower(path, file, text),
+        Language::Rust => rust::lower(file, text),
     }
 }
