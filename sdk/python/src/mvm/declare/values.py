@@ -19,22 +19,22 @@ MAX_DEPTH = 100
 _INTEGERS = range(-(2**63), 2**64)
 
 _HINTS = {
-    "bytes": "pass a text, for example in base64",
-    "bytearray": "pass a text, for example in base64",
-    "memoryview": "pass a text, for example in base64",
-    "set": "pass a list, for example `sorted(…)`",
-    "frozenset": "pass a list, for example `sorted(…)`",
-    "datetime": "pass a text, for example `.isoformat()`",
-    "date": "pass a text, for example `.isoformat()`",
-    "time": "pass a text, for example `.isoformat()`",
-    "timedelta": "pass a number, for example `.total_seconds()`",
-    "Decimal": "pass a text, for example `str(…)`",
-    "UUID": "pass a text, for example `str(…)`",
-    "PosixPath": "pass a text, for example `str(…)`",
+    "bytes": "use a text, for example in base64",
+    "bytearray": "use a text, for example in base64",
+    "memoryview": "use a text, for example in base64",
+    "set": "use a list, for example `sorted(…)`",
+    "frozenset": "use a list, for example `sorted(…)`",
+    "datetime": "use a text, for example `.isoformat()`",
+    "date": "use a text, for example `.isoformat()`",
+    "time": "use a text, for example `.isoformat()`",
+    "timedelta": "use a number, for example `.total_seconds()`",
+    "Decimal": "use a text, for example `str(…)`",
+    "UUID": "use a text, for example `str(…)`",
+    "PosixPath": "use a text, for example `str(…)`",
     "coroutine": "await it first",
-    "generator": "pass a list, for example `list(…)`",
+    "generator": "use a list, for example `list(…)`",
 }
-_PLAIN = "pass texts, numbers, booleans, None, lists, dicts, dataclasses and enums of these"
+_PLAIN = "use texts, numbers, booleans, None, lists, dicts, dataclasses and enums of these"
 
 
 class NotJson(ValueError):
@@ -57,7 +57,7 @@ class DoesNotFit(ValueError):
 def to_json(value: Any, path: str, depth: int = 0) -> Any:
     """The value made of dicts, lists, texts, numbers, booleans and None. Raises `NotJson`."""
     if depth > MAX_DEPTH:
-        raise NotJson(_shortened(path), f"is deeper than {MAX_DEPTH} levels, or in a circle", "pass a flatter value")
+        raise NotJson(_shortened(path), f"is deeper than {MAX_DEPTH} levels, or in a circle", "use a flatter value")
     if isinstance(value, enum.Enum):
         value = value.value
     if value is None or isinstance(value, (bool, str, int, float)):
@@ -81,15 +81,15 @@ def _scalar(value: Any, path: str) -> Any:
         try:
             value.encode()
         except UnicodeEncodeError:
-            raise NotJson(path, "is a text with half a character, a surrogate", "pass text that is Unicode") from None
+            raise NotJson(path, "is a text with half a character, a surrogate", "use text that is Unicode") from None
         return str.__str__(value)
     if isinstance(value, float):
         if not math.isfinite(value):
-            raise NotJson(path, f"is {float(value)}, which is no number of JSON", "pass None instead, or a text")
+            raise NotJson(path, f"is {float(value)}, which is no number of JSON", "use None instead, or a text")
         return float(value)
     if isinstance(value, int) and not isinstance(value, bool):
         if value not in _INTEGERS:
-            raise NotJson(path, "is an integer of more than 64 bits", "pass a text, for example `str(…)`")
+            raise NotJson(path, "is an integer of more than 64 bits", "use a text, for example `str(…)`")
         return int(value)
     return value
 

@@ -1,0 +1,102 @@
+"""One call: a request to an answer."""
+
+import inspect
+import json
+import math
+import os
+import sys
+from typing import Any, Dict, List, NoReturn, Optional, Tuple
+
+from . import schema
+from .entrypoint import Found
+from .failure import Refused, describe
+from .values import MAX_BYTES, DoesNotFit, NotJson, from_json, step, to_json
+
+
+def answer(found: Found, line: Optional[bytes]) -> Dict[str, Any]:
+    """Calls the function with the arguments of a request, and gives the message for the host."""
+    try:
+        args, kwargs = _arguments(found, line)
+        _renew_randomness()
+        result = found.function(*args, **kwargs)
+        if inspect.isawaitable(result):
+            import asyncio
+
+            result = asyncio.run(_awaited(result))
+        return {"event": "returned", "value": _value(found, result)}
+    except BaseException as error:
+        return {"event": "raised", "error": describe(error)}
+
+
+async def _awaited(result: Any) -> Any:
+    return await result
+
+
+def _arguments(found: Found, line: Optional[bytes]) -> Tuple[List[Any], Dict[str, Any]]:
+    if line is None:
+        raise Refused("ArgumentsTooLarge", f"the request is over {MAX_BYTES} bytes")
+    try:
+        request = json.loads(line.decode("utf-8"), parse_constant=_no_number, parse_float=_finite)
+    except RecursionError:
+        raise Refused("ArgumentsInvalid", "the request is nested too deeply") from None
+    except ValueError as error:
+        raise Refused("ArgumentsInvalid", f"the request is not JSON: {error}") from None
+    if not isinstance(request, dict) or request.keys() != {"arguments"} or not isinstance(request["arguments"], dict):
+        raise Refused("ArgumentsInvalid", 'the request is not of the form `{"arguments": {…}}`')
+    given: Dict[str, Any] = request["arguments"]
+    broken = schema.flaw(given, found.arguments_schema, "arguments")
+    if broken:
+        raise Refused("ArgumentsInvalid", broken)
+    return _bound(found, given)
+
+
+def _bound(found: Found, given: Dict[str, Any]) -> Tuple[List[Any], Dict[str, Any]]:
+    """Each argument in the way its parameter takes it, as the hint wants it."""
+    parameters = found.signature.parameters
+    converted: Dict[str, Any] = {}
+    try:
+        for name, item in given.items():
+            converted[name] = from_json(item, found.hints.get(name), step("arguments", name))
+    except DoesNotFit as error:
+        raise Refused("ArgumentsInvalid", str(error)) from None
+    args: List[Any] = []
+    for name, parameter in parameters.items():
+        if parameter.kind is not inspect.Parameter.POSITIONAL_ONLY or name not in converted:
+            break
+        args.append(converted.pop(name))
+    try:
+        found.signature.bind(*args, **converted)
+    except TypeError as error:
+        raise Refused("ArgumentsInvalid", f"the function does not take these arguments: {error}") from None
+    return args, converted
+
+
+def _no_number(text: str) -> NoReturn:
+    raise ValueError(f"{text} is no number of JSON")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    return number if math.isfinite(number) else _no_number(text)
+
+
+def _renew_randomness() -> None:
+    """A worker may go on from memory that others go on from too: its generators must not give the same."""
+    if "random" in sys.modules:
+        sys.modules["random"].seed(os.urandom(32))  # type: ignore[attr-defined]
+    if "_ssl" in sys.modules:
+        sys.modules["_ssl"].RAND_add(os.urandom(32), 32.0)  # type: ignore[attr-defined]
+
+
+def _value(found: Found, result: Any) -> Any:
+    try:
+        value = to_json(result, "result")
+    except NotJson as error:
+        raise Refused("ResultNotJson", f"{error}; {error.hint}") from None
+    size = len(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode())
+    if size > MAX_BYTES:
+        raise Refused("ResultTooLarge", f"the result is {size} bytes of JSON, and {MAX_BYTES} are the most")
+    broken = schema.flaw(value, found.result_schema, "result")
+    if broken:
+        raise Refused("ResultInvalid", broken)
+    return value

@@ -1,0 +1,79 @@
+"""The standard streams: the host's messages on copies of them, and what is left for the function."""
+
+import json
+import os
+import sys
+import threading
+from typing import Any, Dict, Iterator, NoReturn, Optional
+
+from .values import MAX_BYTES
+
+CHUNK = 64 * 1024
+
+
+class Streams:
+    """The host's end: requests, one a line, and replies."""
+
+    def __init__(self, requests: int, replies: int) -> None:
+        self._requests = os.fdopen(requests, "rb", CHUNK)
+        self._replies = replies
+        self._owner = os.getpid()
+
+    def requests(self) -> Iterator[Optional[bytes]]:
+        """The lines as they come; None for one that is longer than a request may be."""
+        # Beside the arguments a request has a few bytes of its own.
+        limit = MAX_BYTES + 1024
+        while True:
+            line = self._requests.readline(limit + 1)
+            if not line:
+                return
+            if line.endswith(b"\n") or len(line) <= limit:
+                yield line
+                continue
+            while line and not line.endswith(b"\n"):
+                line = self._requests.readline(CHUNK)
+            yield None
+
+    def reply(self, message: Dict[str, Any]) -> None:
+        flush()
+        if os.getpid() != self._owner:
+            # The function forked, and this is the child: the host is not its to speak to.
+            os._exit(0)
+        data = memoryview(json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode() + b"\n")
+        while data:
+            try:
+                data = data[os.write(self._replies, data) :]
+            except BrokenPipeError:
+                # Nobody listens any more.
+                os._exit(0)
+
+
+def take_over() -> Streams:
+    """Keeps the streams for the host. To all else in this process, and what it starts, input is empty and
+    output goes to standard error."""
+    streams = Streams(os.dup(0), os.dup(1))
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    os.dup2(2, 1)
+    # Half a line that a function printed is not to wait for its end.
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
+    return streams
+
+
+def flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except Exception:
+            # The function closed or replaced it.
+            pass
+
+
+def leave(code: int) -> NoReturn:
+    """Ends. A thread that the app left running does not keep the worker."""
+    flush()
+    if any(one is not threading.main_thread() and not one.daemon for one in threading.enumerate()):
+        os._exit(code)
+    sys.exit(code)
