@@ -10,13 +10,14 @@ const UNSETTLED = "nothing is left to do, and its promise is not settled";
 
 export class Calls {
   #streams;
-  #exit = process.reallyExit.bind(process);
+  #exit = process.exit.bind(process);
   /** Rejects what is waited for, for a reason that its own promise does not tell. */
   #fail;
 
   constructor(streams) {
     this.#streams = streams;
     own();
+    renew();
     // The end of the program is the end of the call only, where it can be.
     process.exit = (code) => {
       const exit = new Exit(code);

@@ -114,6 +114,7 @@ export function takeOver() {
   try {
     requests = openSync("/proc/self/fd/0", "r");
     replies = openSync("/proc/self/fd/1", "w");
+    closeSync(openSync("/proc/self/fd/2", "a"));
   } catch {
     // A socket, or a pipe of another user: it cannot be opened again, only passed on.
     return passOn();
@@ -122,12 +123,7 @@ export function takeOver() {
   closeSync(0);
   openSync(devNull, "r");
   closeSync(1);
-  try {
-    openSync("/proc/self/fd/2", "a");
-  } catch {
-    // Standard error is such a one. Where nothing can be copied, what the function prints is lost.
-    openSync(devNull, "w");
-  }
+  openSync("/proc/self/fd/2", "a");
   return new Streams(requests, replies);
 }
 
