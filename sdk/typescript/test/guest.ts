@@ -78,9 +78,9 @@ export class Runner {
   }
 
   async read(): Promise<Message> {
-    const { value, done } = await this.#lines.next();
-    if (done === true) throw new Error(`the runner has ended: ${this.#errors}`);
-    return JSON.parse(value) as Message;
+    const line = await this.#lines.next();
+    if (line.done === true) throw new Error(`the runner has ended: ${this.#errors}`);
+    return JSON.parse(line.value) as Message;
   }
 
   send(line: string | Uint8Array): Promise<Message> {

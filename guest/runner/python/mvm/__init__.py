@@ -1,18 +1,62 @@
 """mvm in a guest: the declarations, which do nothing. What makes and reaches sandboxes is there by name only, so
 that a module which uses both can be loaded; using it raises."""
 
+from __future__ import annotations
+
 from typing import Any, NoReturn
 
 from mvm.declare import *  # noqa: F403
 
 _RUNTIME = frozenset(
-    "Sandbox AsyncSandbox Snapshot AsyncSnapshot Commands AsyncCommands Process AsyncProcess Files AsyncFiles plan"
-    " verify_receipt CommandResult CreateOptions FileChange FileEntry HostInfo Metrics Output Plan ProcessInfo"
-    " ReceiptVerdict Resources SandboxInfo SnapshotInfo TextOutput Transfer Function AsyncFunction".split()
+    [
+        "Sandbox",
+        "AsyncSandbox",
+        "Snapshot",
+        "AsyncSnapshot",
+        "Commands",
+        "AsyncCommands",
+        "Process",
+        "AsyncProcess",
+        "Files",
+        "AsyncFiles",
+        "plan",
+        "verify_receipt",
+        "CommandResult",
+        "CreateOptions",
+        "FileChange",
+        "FileEntry",
+        "HostInfo",
+        "Metrics",
+        "Output",
+        "Plan",
+        "ProcessInfo",
+        "ReceiptVerdict",
+        "Resources",
+        "SandboxInfo",
+        "SnapshotInfo",
+        "TextOutput",
+        "Transfer",
+        "Function",
+        "AsyncFunction",
+    ]
 )
 _ERRORS = frozenset(
-    "Error AdmissionFailed BackendUnsupported BuildFailed CleanupFailed CommandFailed InvalidArgument NotFound"
-    " PolicyDenied RemoteError SandboxUnavailable SnapshotMismatch Timeout TransportError".split()
+    [
+        "Error",
+        "AdmissionFailed",
+        "BackendUnsupported",
+        "BuildFailed",
+        "CleanupFailed",
+        "CommandFailed",
+        "InvalidArgument",
+        "NotFound",
+        "PolicyDenied",
+        "RemoteError",
+        "SandboxUnavailable",
+        "SnapshotMismatch",
+        "Timeout",
+        "TransportError",
+    ]
 )
 
 

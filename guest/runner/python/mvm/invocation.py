@@ -1,5 +1,7 @@
 """What `remote` and `remote_async` come to in a guest."""
 
+from __future__ import annotations
+
 from typing import Any, NoReturn
 
 

@@ -1,11 +1,13 @@
 """One call: a request to an answer."""
 
+from __future__ import annotations
+
 import inspect
 import json
 import math
 import os
 import sys
-from typing import Any, Dict, List, NoReturn, Optional, Tuple
+from typing import Any, NoReturn
 
 from . import schema
 from .entrypoint import Found
@@ -13,7 +15,7 @@ from .failure import Refused, describe
 from .values import MAX_BYTES, DoesNotFit, NotJson, from_json, step, to_json
 
 
-def answer(found: Found, line: Optional[bytes]) -> Dict[str, Any]:
+def answer(found: Found, line: bytes | None) -> dict[str, Any]:
     """Calls the function with the arguments of a request, and gives the message for the host."""
     try:
         args, kwargs = _arguments(found, line)
@@ -32,7 +34,7 @@ async def _awaited(result: Any) -> Any:
     return await result
 
 
-def _arguments(found: Found, line: Optional[bytes]) -> Tuple[List[Any], Dict[str, Any]]:
+def _arguments(found: Found, line: bytes | None) -> tuple[list[Any], dict[str, Any]]:
     if line is None:
         raise Refused("ArgumentsTooLarge", f"the request is over {MAX_BYTES} bytes")
     try:
@@ -43,23 +45,23 @@ def _arguments(found: Found, line: Optional[bytes]) -> Tuple[List[Any], Dict[str
         raise Refused("ArgumentsInvalid", f"the request is not JSON: {error}") from None
     if not isinstance(request, dict) or request.keys() != {"arguments"} or not isinstance(request["arguments"], dict):
         raise Refused("ArgumentsInvalid", 'the request is not of the form `{"arguments": {…}}`')
-    given: Dict[str, Any] = request["arguments"]
+    given: dict[str, Any] = request["arguments"]
     broken = schema.flaw(given, found.arguments_schema, "arguments")
     if broken:
         raise Refused("ArgumentsInvalid", broken)
     return _bound(found, given)
 
 
-def _bound(found: Found, given: Dict[str, Any]) -> Tuple[List[Any], Dict[str, Any]]:
+def _bound(found: Found, given: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
     """Each argument in the way its parameter takes it, as the hint wants it."""
     parameters = found.signature.parameters
-    converted: Dict[str, Any] = {}
+    converted: dict[str, Any] = {}
     try:
         for name, item in given.items():
             converted[name] = from_json(item, found.hints.get(name), step("arguments", name))
     except DoesNotFit as error:
         raise Refused("ArgumentsInvalid", str(error)) from None
-    args: List[Any] = []
+    args: list[Any] = []
     for name, parameter in parameters.items():
         if parameter.kind is not inspect.Parameter.POSITIONAL_ONLY or name not in converted:
             break

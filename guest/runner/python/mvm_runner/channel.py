@@ -1,10 +1,13 @@
 """The standard streams: the host's messages on copies of them, and what is left for the function."""
 
+from __future__ import annotations
+
 import json
 import os
 import sys
 import threading
-from typing import Any, Dict, Iterator, NoReturn, Optional
+from collections.abc import Iterator
+from typing import Any, NoReturn
 
 from .values import MAX_BYTES
 
@@ -19,7 +22,7 @@ class Streams:
         self._replies = replies
         self._owner = os.getpid()
 
-    def requests(self) -> Iterator[Optional[bytes]]:
+    def requests(self) -> Iterator[bytes | None]:
         """The lines as they come; None for one that is longer than a request may be."""
         # Beside the arguments a request has a few bytes of its own.
         limit = MAX_BYTES + 1024
@@ -34,7 +37,7 @@ class Streams:
                 line = self._requests.readline(CHUNK)
             yield None
 
-    def reply(self, message: Dict[str, Any]) -> None:
+    def reply(self, message: dict[str, Any]) -> None:
         flush()
         if os.getpid() != self._owner:
             # The function forked, and this is the child: the host is not its to speak to.

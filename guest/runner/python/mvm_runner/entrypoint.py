@@ -1,9 +1,11 @@
 """The function to call: what the workload says of it, and the function itself."""
 
+from __future__ import annotations
+
 import importlib
 import inspect
 import json
-from typing import Any, Callable, Dict, List
+from typing import Any, Callable
 
 from .failure import Refused
 from .values import hints_of
@@ -12,7 +14,7 @@ from .values import hints_of
 class Found:
     """A function with its schemas and its parameters."""
 
-    def __init__(self, function: Callable[..., Any], declared: Dict[str, Any]) -> None:
+    def __init__(self, function: Callable[..., Any], declared: dict[str, Any]) -> None:
         self.function = function
         self.arguments_schema = declared.get("arguments_schema", True)
         self.result_schema = declared.get("result_schema", True)
@@ -38,13 +40,13 @@ def load(file: str, app: str, name: str) -> Found:
     return Found(function, declared)
 
 
-def _declared(file: str, app: str, name: str) -> Dict[str, Any]:
+def _declared(file: str, app: str, name: str) -> dict[str, Any]:
     try:
         with open(file, encoding="utf-8") as opened:
             workload = json.load(opened)
-        apps: List[Dict[str, Any]] = [one for one in workload["apps"] if one["name"] == app]
+        apps: list[dict[str, Any]] = [one for one in workload["apps"] if one["name"] == app]
         entrypoints = [one for one in apps[0]["entrypoints"] if one["name"] == name] if apps else []
-        declared: Dict[str, Any] = dict(entrypoints[0]) if entrypoints else {}
+        declared: dict[str, Any] = dict(entrypoints[0]) if entrypoints else {}
         kind, language = declared.get("kind"), declared.get("language")
         if kind == "function":
             declared.update({field: str.__str__(declared[field]) for field in ("module", "function")})

@@ -1,8 +1,10 @@
 """What is told of an exception: its type, its message, and its traceback without the runner's own frames."""
 
+from __future__ import annotations
+
 import os
 import traceback
-from typing import Any, Dict, Optional, Set
+from typing import Any
 
 MAX_TYPE = 256
 MAX_TEXT = 64 * 1024
@@ -19,7 +21,7 @@ class Refused(Exception):
         self.kind = kind
 
 
-def describe(error: BaseException) -> Dict[str, str]:
+def describe(error: BaseException) -> dict[str, str]:
     """The `error` of a message to the host, whatever the exception does to prevent it."""
     try:
         return _describe(error)
@@ -27,7 +29,7 @@ def describe(error: BaseException) -> Dict[str, str]:
         return _bounded(type(error).__name__, f"(it cannot be told: {type(second).__name__})", "")
 
 
-def _describe(error: BaseException) -> Dict[str, str]:
+def _describe(error: BaseException) -> dict[str, str]:
     if isinstance(error, Refused):
         return _bounded(error.kind, str(error), "")
     if isinstance(error, SystemExit):
@@ -36,15 +38,10 @@ def _describe(error: BaseException) -> Dict[str, str]:
         message = str(error)
     except BaseException as second:
         message = f"(its message cannot be told: {type(second).__name__})"
-    return _bounded(_name(error), message, _trace(error))
+    return _bounded(type(error).__qualname__, message, _trace(error))
 
 
-def _name(error: BaseException) -> str:
-    kind = type(error)
-    return kind.__qualname__ if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}.{kind.__qualname__}"
-
-
-def _bounded(kind: str, message: str, trace: str) -> Dict[str, str]:
+def _bounded(kind: str, message: str, trace: str) -> dict[str, str]:
     told = {"type": _cut(kind, MAX_TYPE), "message": _cut(message, MAX_TEXT), "traceback": _cut(trace, MAX_TEXT)}
     # A message may hold halves of characters, which JSON has no form for.
     return {name: text.encode("utf-8", "backslashreplace").decode() for name, text in told.items()}
@@ -67,7 +64,7 @@ def _trace(error: BaseException) -> str:
         return f"(its traceback cannot be told: {type(second).__name__})"
 
 
-def _leave_out(told: Optional[Any], seen: Set[int]) -> None:
+def _leave_out(told: Any | None, seen: set[int]) -> None:
     """Leaves out the frames that come before the app's: the runner's, asyncio's and the importer's."""
     while told is not None and id(told) not in seen:
         seen.add(id(told))

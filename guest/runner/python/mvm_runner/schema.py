@@ -1,14 +1,20 @@
 """The part of JSON Schema (draft 2020-12) that a workload may hold, checked."""
 
-from typing import Any, Dict, List, Optional
+from __future__ import annotations
+
+from typing import Any
 
 from .values import step
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
 
 _TYPES = {
     "null": lambda value: value is None,
     "boolean": lambda value: isinstance(value, bool),
     "integer": lambda value: _is_number(value) and value == int(value),
-    "number": lambda value: _is_number(value),
+    "number": _is_number,
     "string": lambda value: isinstance(value, str),
     "array": lambda value: isinstance(value, list),
     "object": lambda value: isinstance(value, dict),
@@ -17,7 +23,7 @@ _NOUNS = {"null": "null", "boolean": "a boolean", "integer": "an integer", "numb
 _NOUNS.update({"array": "a list", "object": "an object"})
 
 
-def flaw(value: Any, schema: Any, path: str) -> Optional[str]:
+def flaw(value: Any, schema: Any, path: str) -> str | None:
     """Where a JSON value breaks a schema, and how; None where it does not."""
     if not isinstance(schema, dict):
         return None
@@ -40,7 +46,7 @@ def flaw(value: Any, schema: Any, path: str) -> Optional[str]:
     return None
 
 
-def _items(value: List[Any], schema: Dict[str, Any], path: str) -> Optional[str]:
+def _items(value: list[Any], schema: dict[str, Any], path: str) -> str | None:
     if len(value) < schema.get("minItems", 0):
         return f"`{path}` has {len(value)} items, and {schema['minItems']} are the least"
     if len(value) > schema.get("maxItems", len(value)):
@@ -53,7 +59,7 @@ def _items(value: List[Any], schema: Dict[str, Any], path: str) -> Optional[str]
     return None
 
 
-def _fields(value: Dict[str, Any], schema: Dict[str, Any], path: str) -> Optional[str]:
+def _fields(value: dict[str, Any], schema: dict[str, Any], path: str) -> str | None:
     for name in schema.get("required", []):
         if name not in value:
             return f"`{step(path, name)}` is missing"
@@ -66,10 +72,6 @@ def _fields(value: Dict[str, Any], schema: Dict[str, Any], path: str) -> Optiona
         if found:
             return found
     return None
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _equal(one: Any, other: Any) -> bool:

@@ -1,6 +1,8 @@
 """The SDK's own rules of what is JSON, loaded from the stub package's file and not by its name: an app may have
 another `mvm`."""
 
+from __future__ import annotations
+
 import importlib.util
 import os
 import sys
