@@ -116,7 +116,7 @@ def test_exceptions_are_told_with_the_files_of_the_app(start: Start) -> None:
         ("import datetime; return datetime.date(2020, 1, 1)", "ResultNotJson", "isoformat"),
         ("return 2**64", "ResultNotJson", "64 bits"),
         ("return '\\ud800'", "ResultNotJson", "surrogate"),
-        ("return 'x' * (8 << 20)", "ResultTooLarge", "8388610 bytes"),
+        ("return 'x' * (8 << 20)", "ResultTooLarge", "8388640 bytes"),
         ("yield 1", "ResultNotJson", "`result` is a generator"),
         ("raise ValueError('\\ud800')", "ValueError", "\\ud800"),
         ("raise type('E', (Exception,), {'__str__': lambda self: 1 / 0})()", "E", "cannot be told"),
@@ -357,9 +357,9 @@ def test_a_module_finds_the_declarations_and_not_the_runtime(start: Start) -> No
 
 
 def test_the_stub_has_every_name_of_the_sdk(tmp_path: Path) -> None:
-    namespace: dict[str, Any] = {}
+    namespace: dict[str, Any] = {"__name__": "mvm", "__package__": "mvm"}
     source = (guest.RUNNER / "mvm" / "__init__.py").read_text()
-    exec(compile(source, "stub", "exec"), {"__name__": "stub"}, namespace)
+    exec(compile(source, "stub", "exec"), namespace)
     helpers = {name for name in mvm.__all__ if name in mvm.declare.__all__}
     assert set(mvm.__all__) == helpers | namespace["_RUNTIME"] | namespace["_ERRORS"]
 

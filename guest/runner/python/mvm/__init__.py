@@ -3,9 +3,13 @@ that a module which uses both can be loaded; using it raises."""
 
 from __future__ import annotations
 
-from typing import Any, NoReturn
+from . import declare
 
-from mvm.declare import *  # noqa: F403
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
+__all__ = list(declare.__all__)
 
 _RUNTIME = frozenset(
     [
@@ -82,6 +86,8 @@ def __getattr__(name: str) -> Any:
     elif name in _ERRORS:
         # Nothing raises them here; a handler may name them.
         value = type(name, (Exception if name == "Error" else __getattr__("Error"),), {"__module__": __name__})
+    elif name in declare.__all__:
+        value = getattr(declare, name)
     else:
         raise AttributeError(f"module `mvm` has no attribute `{name}`")
     return globals().setdefault(name, value)

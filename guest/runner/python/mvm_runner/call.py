@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import math
 import os
 import sys
-from typing import Any, NoReturn
 
-from . import schema
+from . import channel, schema
 from .entrypoint import Found
 from .failure import Refused, describe
 from .values import MAX_BYTES, DoesNotFit, NotJson, from_json, step, to_json
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
 
 
 def answer(found: Found, line: bytes | None) -> dict[str, Any]:
@@ -20,14 +22,24 @@ def answer(found: Found, line: bytes | None) -> dict[str, Any]:
     try:
         args, kwargs = _arguments(found, line)
         _renew_randomness()
-        result = found.function(*args, **kwargs)
-        if inspect.isawaitable(result):
+        result = _called(found, args, kwargs)
+        if hasattr(result, "__await__"):
             import asyncio
 
             result = asyncio.run(_awaited(result))
-        return {"event": "returned", "value": _value(found, result)}
+        return _returned(found, result)
     except BaseException as error:
         return {"event": "raised", "error": describe(error)}
+
+
+def _called(found: Found, args: list[Any], kwargs: dict[str, Any]) -> Any:
+    try:
+        return found.function(*args, **kwargs)
+    except TypeError as error:
+        # Raised by the call itself, and not inside of the function.
+        if error.__traceback__ is not None and error.__traceback__.tb_next is None:
+            raise Refused("ArgumentsInvalid", f"the function does not take these arguments: {error}") from None
+        raise
 
 
 async def _awaited(result: Any) -> Any:
@@ -54,7 +66,6 @@ def _arguments(found: Found, line: bytes | None) -> tuple[list[Any], dict[str, A
 
 def _bound(found: Found, given: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
     """Each argument in the way its parameter takes it, as the hint wants it."""
-    parameters = found.signature.parameters
     converted: dict[str, Any] = {}
     try:
         for name, item in given.items():
@@ -62,14 +73,10 @@ def _bound(found: Found, given: dict[str, Any]) -> tuple[list[Any], dict[str, An
     except DoesNotFit as error:
         raise Refused("ArgumentsInvalid", str(error)) from None
     args: list[Any] = []
-    for name, parameter in parameters.items():
-        if parameter.kind is not inspect.Parameter.POSITIONAL_ONLY or name not in converted:
+    for name in found.positional:
+        if name not in converted:
             break
         args.append(converted.pop(name))
-    try:
-        found.signature.bind(*args, **converted)
-    except TypeError as error:
-        raise Refused("ArgumentsInvalid", f"the function does not take these arguments: {error}") from None
     return args, converted
 
 
@@ -90,15 +97,16 @@ def _renew_randomness() -> None:
         sys.modules["_ssl"].RAND_add(os.urandom(32), 32.0)  # type: ignore[attr-defined]
 
 
-def _value(found: Found, result: Any) -> Any:
+def _returned(found: Found, result: Any) -> dict[str, Any]:
     try:
         value = to_json(result, "result")
     except NotJson as error:
         raise Refused("ResultNotJson", f"{error}; {error.hint}") from None
-    size = len(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode())
+    answer = {"event": "returned", "value": value}
+    size = len(channel.encoded(answer))
     if size > MAX_BYTES:
         raise Refused("ResultTooLarge", f"the result is {size} bytes of JSON, and {MAX_BYTES} are the most")
     broken = schema.flaw(value, found.result_schema, "result")
     if broken:
         raise Refused("ResultInvalid", broken)
-    return value
+    return answer

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import sys
-import threading
-from collections.abc import Iterator
-from typing import Any, NoReturn
 
 from .values import MAX_BYTES
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any, NoReturn
 
 CHUNK = 64 * 1024
 
@@ -42,13 +44,17 @@ class Streams:
         if os.getpid() != self._owner:
             # The function forked, and this is the child: the host is not its to speak to.
             os._exit(0)
-        data = memoryview(json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode() + b"\n")
+        data = memoryview(encoded(message))
         while data:
             try:
                 data = data[os.write(self._replies, data) :]
             except BrokenPipeError:
                 # Nobody listens any more.
                 os._exit(0)
+
+
+def encoded(message: dict[str, Any]) -> bytes:
+    return json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
 
 
 def take_over() -> Streams:
@@ -77,6 +83,8 @@ def flush() -> None:
 def leave(code: int) -> NoReturn:
     """Ends. A thread that the app left running does not keep the worker."""
     flush()
-    if any(one is not threading.main_thread() and not one.daemon for one in threading.enumerate()):
+    threading = sys.modules.get("threading")
+    others = [] if threading is None else threading.enumerate()
+    if any(one is not threading.main_thread() and not one.daemon for one in others):
         os._exit(code)
     sys.exit(code)

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import importlib
-import inspect
 import json
-from typing import Any, Callable
 
 from .failure import Refused
 from .values import hints_of
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable
+
 
 class Found:
-    """A function with its schemas and its parameters."""
+    """A function with its schemas and hints, and the parameters it takes by position only."""
 
     def __init__(self, function: Callable[..., Any], declared: dict[str, Any]) -> None:
         self.function = function
         self.arguments_schema = declared.get("arguments_schema", True)
         self.result_schema = declared.get("result_schema", True)
         self.hints = hints_of(function)
-        self.signature = inspect.signature(function)
+        code = getattr(function, "__code__", None)
+        self.positional: tuple[str, ...] = code.co_varnames[: code.co_posonlyargcount] if code else ()
 
 
 def load(file: str, app: str, name: str) -> Found:

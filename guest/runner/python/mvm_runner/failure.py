@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
-import traceback
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 MAX_TYPE = 256
 MAX_TEXT = 64 * 1024
@@ -56,6 +58,8 @@ def _cut(text: str, limit: int) -> str:
 
 
 def _trace(error: BaseException) -> str:
+    import traceback
+
     try:
         told = traceback.TracebackException.from_exception(error)
         _leave_out(told, set())

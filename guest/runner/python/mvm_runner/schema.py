@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from .values import step
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -80,7 +80,7 @@ if TYPE_CHECKING:
         warm_process,
         workload,
     )
-    from mvm.declare.functions import AsyncFunction, Function
+    from mvm.declare.signatures import AsyncFunction, Function
     from mvm.model import (
         CommandResult,
         FileChange,
@@ -113,6 +113,7 @@ _MODULES = {
     "mvm._sync.process": ("Process",),
     "mvm._sync.sandbox": ("Sandbox",),
     "mvm._sync.snapshot": ("Snapshot",),
+    "mvm.declare.signatures": ("AsyncFunction", "Function"),
     "mvm.declare": (
         "app",
         "debian",

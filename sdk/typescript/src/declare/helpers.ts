@@ -181,7 +181,7 @@ export const mount = helper<
 export const file = helper<
   "file",
   Call<
-    [path: string],
+    [path: string, content?: string],
     { path: string; content: string; text: string; content_base64: string; bytes_b64: string; mode: number }
   >
 >("file", "file");

@@ -4,6 +4,8 @@ Calling these does nothing: they return values, and a decorated function stays t
 needs anything but Python's own library, from version 3.9; the same files are in every guest as `mvm.declare`.
 """
 
+from __future__ import annotations
+
 from .decorators import App, AppOptions, Workload, app, func, workload
 from .entrypoints import (
     Entrypoint,

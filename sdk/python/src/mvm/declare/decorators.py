@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Union
-
-from .entrypoints import Entrypoint, HealthCheck, Hook, Resources, Restart, WarmProcess
 from .functions import attach
-from .images import Dependencies, Image, Source
-from .networks import Network
-from .storage import Environment, File, Mount, MountSource
 from .value import Declared
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
-    from typing import Literal, ParamSpec, overload
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
+    from typing import Any, Literal, ParamSpec, TypedDict, TypeVar, overload
 
     from typing_extensions import Unpack
 
-    from .entrypoints import Language, RestartPolicy
-    from .functions import AsyncFunction, Function
+    from .entrypoints import Entrypoint, HealthCheck, Hook, Language, Resources, Restart, RestartPolicy, WarmProcess
+    from .images import Dependencies, Image, Source
+    from .networks import Network
+    from .signatures import AsyncFunction, Function
+    from .storage import Environment, File, Mount, MountSource
 
     P = ParamSpec("P")
     R = TypeVar("R")
+    AnyT = TypeVar("AnyT")
+    Hooks = str | Hook | Sequence[str | Hook | Sequence[str]]
+else:
 
-AnyT = TypeVar("AnyT")
-Hooks = Union[str, Hook, Sequence[Union[str, Hook, Sequence[str]]]]
+    class TypedDict:
+        def __init_subclass__(cls, **_: object) -> None: ...
 
 
 class AppOptions(TypedDict, total=False):

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
-
-from .storage import Environment
 from .value import Declared
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Literal
+    from collections.abc import Mapping, Sequence
+    from typing import Any, Literal
+
+    from .storage import Environment
 
     Language = Literal["python", "node", "typescript", "javascript", "rust"]
     RestartPolicy = Literal["never", "on-failure", "on_failure", "always"]

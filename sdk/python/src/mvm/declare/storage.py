@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Union
-
 from .value import Declared
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from typing import Literal
+
+    Environment = Mapping[str, "str | Variable"]
 
 
 class Variable(Declared):
@@ -33,9 +34,6 @@ class File(Declared):
     """A file whose content the declaration holds."""
 
     __slots__ = ()
-
-
-Environment = Mapping[str, Union[str, Variable]]
 
 
 def literal(value: str) -> Variable:
@@ -93,8 +91,8 @@ def mount(
 
 def file(
     path: str,
-    *,
     content: str | None = None,
+    *,
     text: str | None = None,
     content_base64: str | None = None,
     bytes_b64: str | None = None,

@@ -1,12 +1,18 @@
 """What the helpers return: values that hold what was said, and do nothing."""
 
+# What `isinstance` tells of an Any has parts that are unknown.
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
+
 from __future__ import annotations
 
-from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, NoReturn, TypeVar, cast
 
-DeclaredT = TypeVar("DeclaredT", bound="Declared")
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any, NoReturn, TypeVar
+
+    DeclaredT = TypeVar("DeclaredT", bound="Declared")
 
 
 class Declared:
@@ -56,16 +62,16 @@ class Declared:
 
 def _frozen(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
-        return tuple(map(_frozen, value))  # pyright: ignore[reportUnknownArgumentType]
+        return tuple(map(_frozen, value))
     if isinstance(value, dict):
-        fields = cast("dict[Any, Any]", value)
+        fields: dict[Any, Any] = value
         return MappingProxyType({key: _frozen(item) for key, item in fields.items()})
     return value
 
 
 def _thawed(value: Any) -> Any:
     if isinstance(value, tuple):
-        return [_thawed(item) for item in value]  # pyright: ignore[reportUnknownVariableType]
+        return [_thawed(item) for item in value]
     if isinstance(value, MappingProxyType):
-        return {key: _thawed(item) for key, item in value.items()}  # pyright: ignore[reportUnknownVariableType]
+        return {key: _thawed(item) for key, item in value.items()}
     return value

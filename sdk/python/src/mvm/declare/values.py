@@ -1,13 +1,19 @@
 """Arguments and results as JSON, and back. Both sides use this: the caller, and the runner in the guest."""
 
+# What `isinstance` tells of an Any has parts that are unknown.
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
+
 from __future__ import annotations
 
-import dataclasses
 import enum
 import math
-import typing
-from collections.abc import Callable
-from typing import Any
+import sys
+
+# Not typing, nor dataclasses: who has values of theirs has loaded them.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
 
 MAX_BYTES = 8 * 1024 * 1024
 """Most bytes of the arguments of a call, and of its result, as JSON."""
@@ -63,13 +69,12 @@ def to_json(value: Any, path: str, depth: int = 0) -> Any:
     if value is None or isinstance(value, (bool, str, int, float)):
         return _scalar(value, path)
     if isinstance(value, (list, tuple)):
-        items = typing.cast("list[Any]", value)
+        items: Sequence[Any] = value
         return [to_json(item, f"{path}[{index}]", depth + 1) for index, item in enumerate(items)]
     if isinstance(value, dict):
-        return _object(typing.cast("dict[Any, Any]", value), path, depth)
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-        return _object(fields, path, depth)
+        return _object(value, path, depth)
+    if is_dataclass(type(value)):
+        return _object({name: getattr(value, name) for name in fields_of(type(value))}, path, depth)
     kind = type(value).__name__
     article = "an" if kind[:1].lower() in "aeiou" else "a"
     raise NotJson(path, f"is {article} {kind}, which JSON has no form for", _HINTS.get(kind, _PLAIN))
@@ -115,10 +120,25 @@ def _shortened(path: str) -> str:
     return path if len(path) <= 200 else f"{path[:100]}…{path[-50:]}"  # noqa: PLR2004 - a line that can be read
 
 
+def is_dataclass(kind: object) -> bool:
+    return isinstance(kind, type) and "dataclasses" in sys.modules and hasattr(kind, "__dataclass_fields__")
+
+
+def fields_of(kind: Any) -> dict[str, Any]:
+    """The fields of a dataclass by their names."""
+    from dataclasses import fields
+
+    return {field.name: field for field in fields(kind)}
+
+
 def hints_of(owner: Callable[..., Any]) -> dict[str, Any]:
     """The type hints of a function or class; none where they name what is not there."""
+    if not getattr(owner, "__annotations__", None):
+        return {}
+    from typing import get_type_hints
+
     try:
-        return typing.get_type_hints(owner)
+        return get_type_hints(owner)
     except Exception:
         # A hint may be any expression, of names that only a type checker imports.
         return {}
@@ -129,14 +149,18 @@ def from_json(value: Any, hint: Any, path: str) -> Any:
 
     What a hint says nothing on stays as it is: checking is the schema's.
     """
-    origin = typing.get_origin(hint)
-    if origin is not None:
-        return _generic(value, origin, typing.get_args(hint), path)
-    return _plain(value, typing.cast("type[Any]", hint), path) if isinstance(hint, type) else value
+    if isinstance(hint, type) and not hasattr(hint, "__origin__"):
+        return _plain(value, hint, path)
+    if hint is None:
+        return value
+    from typing import get_args, get_origin
+
+    origin = get_origin(hint)
+    return value if origin is None else _generic(value, origin, get_args(hint), path)
 
 
-def _plain(value: Any, kind: type[Any], path: str) -> Any:
-    if dataclasses.is_dataclass(kind):
+def _plain(value: Any, kind: Any, path: str) -> Any:
+    if is_dataclass(kind):
         return _dataclass(value, kind, path)
     if issubclass(kind, enum.Enum):
         try:
@@ -147,26 +171,31 @@ def _plain(value: Any, kind: type[Any], path: str) -> Any:
         return float(value)
     if kind is int and type(value) is float and value.is_integer():
         return int(value)
+    # A TypedDict.
     if isinstance(value, dict) and hasattr(kind, "__total__"):
-        return _fields(typing.cast("dict[str, Any]", value), hints_of(kind), path)
-    return typing.cast("Any", value)
+        return _fields(value, hints_of(kind), path)
+    return value
 
 
 def _generic(value: Any, origin: Any, arguments: tuple[Any, ...], path: str) -> Any:
-    if origin is typing.Union or getattr(origin, "__name__", "") == "UnionType":
+    # `typing.Union` is no class before Python 3.14, and `X | Y` has one of its own.
+    if (getattr(origin, "__name__", None) or getattr(origin, "_name", None)) in ("Union", "UnionType"):
         return _union(value, arguments, path)
-    if origin is tuple and isinstance(value, list):
-        items = typing.cast("list[Any]", value)
-        hints = [arguments[0]] * len(items) if arguments[1:] == (Ellipsis,) else list(arguments)
-        hints += [None] * (len(items) - len(hints))
-        return tuple(from_json(item, hints[index], f"{path}[{index}]") for index, item in enumerate(items))
-    if isinstance(value, list) and len(arguments) == 1 and isinstance(origin, type):
-        items = typing.cast("list[Any]", value)
-        return [from_json(item, arguments[0], f"{path}[{index}]") for index, item in enumerate(items)]
-    if isinstance(value, dict) and len(arguments) == 2 and isinstance(origin, type):  # noqa: PLR2004 - key and value
-        fields = typing.cast("dict[str, Any]", value)
-        return _fields(fields, dict.fromkeys(fields, arguments[1]), path)
-    return typing.cast("Any", value)
+    if not isinstance(origin, type):
+        return value
+    if isinstance(value, list) and (origin is tuple or len(arguments) == 1):
+        return _items(value, origin, arguments, path)
+    if isinstance(value, dict) and len(arguments) == 2:  # noqa: PLR2004 - key and value
+        given: dict[str, Any] = value
+        return _fields(given, dict.fromkeys(given, arguments[1]), path)
+    return value
+
+
+def _items(value: list[Any], origin: Any, arguments: tuple[Any, ...], path: str) -> Any:
+    several = origin is tuple and arguments[1:] != (Ellipsis,)
+    hints = [*arguments, *[None] * len(value)] if several else [*arguments[:1]] * len(value)
+    made = [from_json(item, hints[index], f"{path}[{index}]") for index, item in enumerate(value)]
+    return tuple(made) if origin is tuple else made
 
 
 def _union(value: Any, arms: tuple[Any, ...], path: str) -> Any:
@@ -183,7 +212,7 @@ def _union(value: Any, arms: tuple[Any, ...], path: str) -> Any:
                 continue
             if made is not value:
                 return made
-    return typing.cast("Any", value)
+    return value
 
 
 def _fields(value: dict[str, Any], hints: dict[str, Any], path: str) -> dict[str, Any]:
@@ -191,15 +220,17 @@ def _fields(value: dict[str, Any], hints: dict[str, Any], path: str) -> dict[str
 
 
 def _dataclass(value: Any, kind: Any, path: str) -> Any:
+    from dataclasses import MISSING
+
     if not isinstance(value, dict):
         raise DoesNotFit(path, f"is no object, and {kind.__name__} is made of one")
-    given = typing.cast("dict[str, Any]", value)
-    fields = {field.name: field for field in dataclasses.fields(kind) if field.init}
+    given: dict[str, Any] = value
+    fields = {name: field for name, field in fields_of(kind).items() if field.init}
     for key in given:
         if key not in fields:
             raise DoesNotFit(step(path, key), f"is no field of {kind.__name__}")
     for name, field in fields.items():
-        optional = field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
+        optional = field.default is not MISSING or field.default_factory is not MISSING
         if name not in given and not optional:
             raise DoesNotFit(step(path, name), f"is missing, and {kind.__name__} needs it")
     return kind(**_fields(given, hints_of(kind), path))
