@@ -6,8 +6,7 @@ import { createInterface, type Interface } from "node:readline";
 import { fileURLToPath } from "node:url";
 
 const repository = fileURLToPath(new URL("../../../../", import.meta.url));
-const runner = join(repository, "guest", "runner", "node");
-const declare = join(repository, "sdk", "typescript", "dist", "declare");
+export const runner = join(repository, "guest", "runner", "node");
 
 /** A directory like `/usr/lib/mvm` of a guest, and one like `/app`. See guest/runner/README.md. */
 export class Guest {
@@ -23,7 +22,6 @@ export class Guest {
       if (name.endsWith(".mjs")) await cp(join(runner, name), join(library, name));
     }
     await cp(join(runner, "sdk"), join(library, "node", "sdk"), { recursive: true });
-    await cp(declare, join(library, "node", "sdk", "declare"), { recursive: true });
     return new Guest(directory);
   }
 

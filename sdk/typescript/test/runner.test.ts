@@ -1,8 +1,11 @@
 import assert from "node:assert/strict";
+import { readFile, readdir } from "node:fs/promises";
+import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
+import { fileURLToPath } from "node:url";
 
 import * as sdk from "../src/index.js";
-import { Guest, type Message, type Runner } from "./guest.js";
+import { Guest, runner as files, type Message, type Runner } from "./guest.js";
 
 function raised(message: Message): string {
   assert.equal(message.event, "raised", JSON.stringify(message));
@@ -236,6 +239,16 @@ describe("the runner", { timeout: 300_000 }, () => {
   it("has a stub with every name of the SDK", async () => {
     const stub = (await import(`${guest.directory}/library/node/sdk/index.js`)) as Record<string, unknown>;
     assert.deepEqual(Object.keys(stub).sort(), Object.keys(sdk).sort());
+  });
+
+  it("has the declarations of the SDK as they are built", async () => {
+    const built = fileURLToPath(new URL("../../dist/declare/", import.meta.url));
+    const names = (await readdir(built)).filter((name) => name.endsWith(".js"));
+    assert.deepEqual((await readdir(join(files, "sdk", "declare"))).sort(), names.sort());
+    for (const name of names) {
+      const kept = await readFile(join(files, "sdk", "declare", name), "utf8");
+      assert.equal(kept, await readFile(join(built, name), "utf8"), `${name} is not up to date: npm run guest`);
+    }
   });
 
   it("takes TypeScript from what was compiled beside it", async () => {
