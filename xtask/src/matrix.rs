@@ -13,11 +13,12 @@ const SCENARIOS: &str = "tests/conformance/scenarios.json";
 const PAGE: &str = "docs/sdk/lifecycle-matrix.md";
 
 /// The surfaces, by the names of the runners and of the columns.
-const SURFACES: [(&str, &str); 5] = [
+const SURFACES: [(&str, &str); 6] = [
     ("python", "Python"),
     ("python-async", "Python, async"),
     ("typescript", "TypeScript"),
     ("rust", "Rust"),
+    ("rust-http", "Rust, HTTP"),
     ("cli", "CLI"),
 ];
 

@@ -7,6 +7,7 @@
 
 mod atomic_file;
 pub mod boot;
+pub mod catalog;
 pub mod compose;
 pub mod debian;
 mod erofs;
@@ -17,6 +18,7 @@ mod materialize;
 mod merge;
 mod oci;
 mod progress;
+pub mod registry;
 mod source;
 mod store;
 mod tar;
@@ -31,5 +33,5 @@ pub use mvm_contract::{Digest, ParseDigestError};
 pub use oci::SourceError;
 pub use progress::{Progress, Silent};
 pub use source::{ImageSource, ParseSourceError};
-pub use store::{Entry, Lock, RecordName, Seal, Staging, Store, StoreError};
+pub use store::{Clearing, Entry, Hold, Lock, RecordName, Seal, Staging, Store, StoreError};
 pub use tar::TarError;

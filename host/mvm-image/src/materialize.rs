@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 pub use error::{LayerError, MaterializeError};
 
+use crate::catalog;
 use crate::erofs::{ErofsError, Extent, Layout};
 use crate::image::{Image, ImageConfig};
 use crate::layer::{Exceeded, LayerReader};
@@ -23,8 +24,9 @@ use crate::limits::Limits;
 use crate::merge::{Merge, Tree};
 use crate::oci::{self, Layer, Resolved};
 use crate::progress::Progress;
+use crate::registry::{self, RegistryOptions};
 use crate::source::ImageSource;
-use crate::store::{Entry, RecordName, Staging, Store};
+use crate::store::{Entry, RecordName, Staging, Store, StoreError};
 use crate::tar::TarReader;
 use mvm_contract::Digest;
 
@@ -38,22 +40,28 @@ pub struct MaterializeOptions<'a> {
     pub limits: Limits,
     /// A directory that holds one OCI layout per `debian:NAME`.
     pub debian_layouts: &'a Path,
+    /// How registries are reached.
+    pub registry: &'a RegistryOptions,
     /// Who is told how far the build is.
     pub progress: &'a dyn Progress,
 }
 
 /// What is remembered about a manifest that was built before.
 #[derive(Serialize, Deserialize)]
-struct Built {
-    image: Digest,
-    config: ImageConfig,
+pub(crate) struct Built {
+    pub(crate) image: Digest,
+    pub(crate) config: ImageConfig,
 }
+
+/// Where the records of [`Built`] are: one for each manifest and version of the writer.
+pub(crate) const BUILT: &str = "images";
 
 /// Makes the image that `source` names, or finds it in the store.
 ///
 /// The same manifest is built once however many processes ask for it at the
 /// same time: the others wait. A hit reads the image's documents, not its
-/// layers, and an image whose seal is broken is built anew.
+/// layers, and an image whose seal is broken is built anew. What it gives may
+/// be removed by others at once, unless the caller [holds](Store::hold) the store.
 ///
 /// # Errors
 /// [`MaterializeError`] says which image and layer failed and why; nothing of a
@@ -63,36 +71,64 @@ pub fn materialize(
     source: &ImageSource,
     options: &MaterializeOptions<'_>,
 ) -> Result<Image, MaterializeError> {
-    let name = || source.to_string();
-    let resolved =
-        oci::resolve(source, options.debian_layouts, &options.limits).map_err(|error| {
-            MaterializeError::Source {
-                image: name(),
-                source: error,
-            }
-        })?;
-    let in_store = |error| MaterializeError::Store {
-        image: name(),
+    let name = source.to_string();
+    let _hold = store.hold().map_err(|error| in_store(&name, error))?;
+    let image = find_or_make(store, source, &name, options)?;
+    catalog::remember(store, &image).map_err(|error| in_store(&name, error))?;
+    Ok(image)
+}
+
+fn find_or_make(
+    store: &Store,
+    source: &ImageSource,
+    name: &str,
+    options: &MaterializeOptions<'_>,
+) -> Result<Image, MaterializeError> {
+    let failed = |error| MaterializeError::Source {
+        image: name.into(),
         source: error,
     };
-    let key = format!("{}-v{WRITER_VERSION}", resolved.manifest.hex());
-    let record = RecordName::new("images", &key).map_err(in_store)?;
-    let image = |entry: Entry, config: ImageConfig| Image {
-        digest: entry.digest,
-        path: entry.path,
-        size: entry.size,
-        manifest: resolved.manifest,
-        source: name(),
-        config,
-    };
-    if let Some((entry, config)) = built_before(store, &record).map_err(in_store)? {
-        return Ok(image(entry, config));
+    if let ImageSource::Registry(reference) = source {
+        let pull_failed = |error| MaterializeError::Pull {
+            image: name.into(),
+            source: error,
+        };
+        let (limits, progress) = (&options.limits, options.progress);
+        let pull = registry::begin(store, reference, options.registry, limits, progress);
+        let mut pull = pull.map_err(pull_failed)?;
+        // An image that was made needs no layers, and so no registry, any more.
+        let image = match find_built(store, name, pull.manifest)? {
+            Some(image) => image,
+            None => {
+                let resolved = pull.complete().map_err(pull_failed)?;
+                make(store, name, &resolved, options)?
+            }
+        };
+        pull.remember().map_err(pull_failed)?;
+        return Ok(image);
     }
-    let _building = store.lock(&format!("image-{key}")).map_err(in_store)?;
-    if let Some((entry, config)) = built_before(store, &record).map_err(in_store)? {
-        return Ok(image(entry, config));
+    let resolved = oci::resolve(source, options.debian_layouts, &options.limits);
+    make(store, name, &resolved.map_err(failed)?, options)
+}
+
+/// Finds an image in the store, or builds it.
+fn make(
+    store: &Store,
+    name: &str,
+    resolved: &Resolved,
+    options: &MaterializeOptions<'_>,
+) -> Result<Image, MaterializeError> {
+    let manifest = resolved.manifest;
+    if let Some(image) = find_built(store, name, manifest)? {
+        return Ok(image);
     }
-    let staging = build(store, &name(), &resolved, options)?;
+    let in_store = |error| in_store(name, error);
+    let lock = format!("image-{}", key_of(manifest));
+    let _building = store.lock(&lock).map_err(in_store)?;
+    if let Some(image) = find_built(store, name, manifest)? {
+        return Ok(image);
+    }
+    let staging = build(store, name, resolved, options)?;
     options.progress.stage("publishing image", None);
     let entry = store.publish(staging).map_err(in_store)?;
     options.progress.finish();
@@ -100,14 +136,50 @@ pub fn materialize(
         image: entry.digest,
         config: resolved.config.clone(),
     };
+    let record = RecordName::new(BUILT, &key_of(manifest)).map_err(in_store)?;
     store.save_record(&record, &built).map_err(in_store)?;
-    Ok(image(entry, built.config))
+    Ok(image_of(name, manifest, entry, built.config))
+}
+
+/// What builds of a manifest are kept under.
+fn key_of(manifest: Digest) -> String {
+    format!("{}-v{WRITER_VERSION}", manifest.hex())
+}
+
+fn in_store(name: &str, source: StoreError) -> MaterializeError {
+    MaterializeError::Store {
+        image: name.into(),
+        source,
+    }
+}
+
+fn image_of(name: &str, manifest: Digest, entry: Entry, config: ImageConfig) -> Image {
+    Image {
+        digest: entry.digest,
+        path: entry.path,
+        size: entry.size,
+        manifest,
+        source: name.into(),
+        config,
+    }
+}
+
+/// The image of a manifest that was built before and is intact.
+fn find_built(
+    store: &Store,
+    name: &str,
+    manifest: Digest,
+) -> Result<Option<Image>, MaterializeError> {
+    let in_store = |error| in_store(name, error);
+    let record = RecordName::new(BUILT, &key_of(manifest)).map_err(in_store)?;
+    let found = built_before(store, &record).map_err(in_store)?;
+    Ok(found.map(|(entry, config)| image_of(name, manifest, entry, config)))
 }
 
 fn built_before(
     store: &Store,
     record: &RecordName,
-) -> Result<Option<(Entry, ImageConfig)>, crate::store::StoreError> {
+) -> Result<Option<(Entry, ImageConfig)>, StoreError> {
     let Some(built) = store.load_record::<Built>(record)? else {
         return Ok(None);
     };

@@ -6,10 +6,13 @@ use std::str::FromStr;
 
 use mvm_contract::{Digest, ParseDigestError};
 
+use crate::registry::{ParseReferenceError, RegistryReference};
+
 /// Where an image comes from.
 ///
 /// The text forms are `debian:NAME`, `oci-layout:DIR[:REFERENCE]`,
-/// `oci-layout:DIR@sha256:HEX`, and the same two with `oci-archive:FILE`.
+/// `oci-layout:DIR@sha256:HEX`, the same two with `oci-archive:FILE`, and
+/// `oci:HOST[:PORT]/PATH[:TAG][@sha256:HEX]`.
 /// The path ends at its first colon, as it does for skopeo; a path that itself
 /// has a colon cannot be named.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +36,8 @@ pub enum ImageSource {
         /// A reference name, or `@sha256:...`; needed when there are several images.
         reference: Option<String>,
     },
+    /// An image in a registry.
+    Registry(RegistryReference),
 }
 
 /// Why a text does not name an image.
@@ -56,6 +61,15 @@ pub enum ParseSourceError {
         /// The text as given.
         text: String,
     },
+    /// What follows `oci:` is not a reference to an image in a registry.
+    #[error("`{text}` names no image in a registry")]
+    Reference {
+        /// The text as given.
+        text: String,
+        /// Why.
+        #[source]
+        source: ParseReferenceError,
+    },
     /// The digest after `@` is not one.
     #[error("`{text}` pins an invalid digest")]
     Digest {
@@ -72,10 +86,12 @@ impl ParseSourceError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Scheme { .. } | Self::NoPath { .. } => Some(
-                "use `debian:NAME`, `oci-layout:DIR[:REFERENCE]` or `oci-archive:FILE[:REFERENCE]`"
+                "use `debian:NAME`, `oci:HOST/PATH[:TAG]`, `oci-layout:DIR[:REFERENCE]` or \
+                 `oci-archive:FILE[:REFERENCE]`"
                     .into(),
             ),
             Self::DebianName { .. } => Some("use a name such as `debian:python`".into()),
+            Self::Reference { source, .. } => source.hint(),
             Self::Digest { .. } => None,
         }
     }
@@ -105,6 +121,14 @@ impl FromStr for ImageSource {
             "oci-archive" => {
                 let (file, reference) = split_reference(text, rest)?;
                 Ok(Self::OciArchive { file, reference })
+            }
+            "oci" => {
+                let reference = rest.parse();
+                let reference = reference.map_err(|source| ParseSourceError::Reference {
+                    text: text.into(),
+                    source,
+                })?;
+                Ok(Self::Registry(reference))
             }
             _ => Err(ParseSourceError::Scheme { text: text.into() }),
         }
@@ -148,6 +172,7 @@ impl fmt::Display for ImageSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (scheme, path, reference) = match self {
             Self::Debian { name } => return write!(f, "debian:{name}"),
+            Self::Registry(reference) => return write!(f, "oci:{reference}"),
             Self::OciLayout {
                 directory,
                 reference,
@@ -175,6 +200,7 @@ mod tests {
             "oci-layout:/images/base",
             "oci-layout:relative:latest",
             "oci-archive:/tmp/a.tar:name/of:tag",
+            "oci:registry.example:5000/team/app:1.2",
             &pinned,
         ] {
             assert_eq!(text.parse::<ImageSource>().unwrap().to_string(), text);
@@ -197,6 +223,8 @@ mod tests {
             "oci-layout:",
             "oci-archive::v1",
             "debian:../x",
+            "oci:",
+            "oci:ubuntu:24.04",
         ] {
             assert!(
                 text.parse::<ImageSource>().unwrap_err().hint().is_some(),

@@ -34,7 +34,7 @@ pub use file::{FileEntry, FileKind, FileReader, FileStatus, WriteOptions};
 pub use process::{
     ExitStatus, OutputStream, Process, ProcessEvent, ProcessExit, ProcessInput, ProcessSummary,
 };
-pub use tree::{TransferProgress, TransferSummary};
+pub use tree::{HostTarget, TransferProgress, TransferSummary};
 
 pub(crate) use file::{list, make_directory, open_read, remove, rename, stat, write};
 pub(crate) use process::{attach, forget, list_processes, signal, start};

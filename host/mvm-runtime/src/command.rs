@@ -43,6 +43,33 @@ pub struct Command {
     receipt: bool,
 }
 
+/// What a [`Command`] asks for, to be said to somebody else than the agent.
+#[derive(Debug, Clone, Copy)]
+pub struct CommandParts<'a> {
+    /// Program and arguments; empty for the image's own command.
+    pub arguments: &'a [OsString],
+    /// What its environment has beside the defaults.
+    pub environment: &'a BTreeMap<String, String>,
+    /// Working directory.
+    pub working_directory: Option<&'a str>,
+    /// User.
+    pub user: Option<&'a str>,
+    /// Whether standard input will be sent.
+    pub standard_input: bool,
+    /// Columns and rows of its terminal.
+    pub terminal: Option<(u32, u32)>,
+    /// Whether it has resource limits of its own.
+    pub has_limits: bool,
+    /// When it is ended.
+    pub timeout: Option<Duration>,
+    /// Between SIGTERM and SIGKILL then.
+    pub grace: Duration,
+    /// Whether it outlives its client.
+    pub detached: bool,
+    /// Whether a receipt is asked for.
+    pub receipt: bool,
+}
+
 impl Command {
     /// A command by its program and arguments. An empty list means the image's own command.
     pub fn new<I>(arguments: I) -> Self
@@ -145,6 +172,25 @@ impl Command {
     pub fn receipt(mut self) -> Self {
         self.receipt = true;
         self
+    }
+
+    /// What was asked for so far.
+    #[must_use]
+    pub fn parts(&self) -> CommandParts<'_> {
+        let size = |terminal: &TerminalSize| (terminal.columns, terminal.rows);
+        CommandParts {
+            arguments: &self.arguments,
+            environment: &self.environment,
+            working_directory: self.working_directory.as_deref(),
+            user: self.user.as_deref(),
+            standard_input: self.standard_input,
+            terminal: self.terminal.as_ref().map(size),
+            has_limits: !self.limits.is_empty(),
+            timeout: self.timeout,
+            grace: self.grace,
+            detached: self.detached,
+            receipt: self.receipt,
+        }
     }
 
     pub(crate) fn wants_receipt(&self) -> bool {

@@ -54,6 +54,9 @@ pub enum RecordRunError {
     /// The process that was to record it is ending.
     #[error("the run could not be recorded: this process is ending")]
     Ending,
+    /// Another process was to record it, and did not.
+    #[error("the server did not record the run")]
+    Elsewhere,
 }
 
 impl Coded for RecordRunError {
@@ -61,7 +64,9 @@ impl Coded for RecordRunError {
         match self {
             Self::Keys(error) => error.code(),
             Self::Audit(error) => error.code(),
-            Self::Receipt(_) | Self::ImageDigest | Self::Ending => ErrorCode::SandboxUnavailable,
+            Self::Receipt(_) | Self::ImageDigest | Self::Ending | Self::Elsewhere => {
+                ErrorCode::SandboxUnavailable
+            }
         }
     }
 
@@ -69,7 +74,7 @@ impl Coded for RecordRunError {
         match self {
             Self::Keys(error) => error.hint(),
             Self::Audit(error) => error.hint(),
-            Self::Receipt(_) | Self::ImageDigest | Self::Ending => None,
+            Self::Receipt(_) | Self::ImageDigest | Self::Ending | Self::Elsewhere => None,
         }
     }
 }

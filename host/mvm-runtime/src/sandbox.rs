@@ -15,10 +15,10 @@ use tokio::io::AsyncRead;
 use crate::{
     Runtime,
     client::{
-        self, AgentStream, ClientError, FileEntry, FileReader, FileStatus, OutputStream, Process,
-        ProcessEvent, ProcessExit, ProcessInput, ProcessSummary, TransferProgress, TransferSummary,
-        WriteOptions,
+        self, AgentStream, ClientError, FileEntry, FileReader, FileStatus, Process, ProcessExit,
+        ProcessInput, ProcessSummary, TransferProgress, TransferSummary, WriteOptions,
     },
+    collected_output::CollectedOutput,
     command::{Command, milliseconds},
     control::{ControlOperation, Destroy, Stop},
     home::Home,
@@ -472,30 +472,11 @@ async fn send_all(sender: Option<ProcessInput>, input: &[u8]) -> Infallible {
 }
 
 async fn collect(process: &mut Process) -> Result<CommandResult, ClientError> {
-    let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
-    let mut truncated = false;
+    let mut output = CollectedOutput::default();
     while let Some(event) = process.next_event().await? {
-        match event {
-            ProcessEvent::Output { stream, bytes, .. } => {
-                let kept = match stream {
-                    OutputStream::Stdout => &mut stdout,
-                    OutputStream::Stderr => &mut stderr,
-                };
-                let room = DEFAULT_OUTPUT_LIMIT.saturating_sub(kept.len());
-                truncated |= bytes.len() > room;
-                kept.extend_from_slice(&bytes[..bytes.len().min(room)]);
-            }
-            ProcessEvent::Gap { .. } => truncated = true,
-            ProcessEvent::Exited(exit) => {
-                let run = process.take_account().ok_or(ClientError::HungUp)?;
-                return Ok(CommandResult {
-                    exit,
-                    stdout,
-                    stderr,
-                    truncated,
-                    run,
-                });
-            }
+        if let Some(exit) = output.take(event) {
+            let run = process.take_account().ok_or(ClientError::HungUp)?;
+            return Ok(output.result(exit, run));
         }
     }
     Err(ClientError::HungUp)

@@ -91,6 +91,9 @@ def test_record_prints_the_workload_that_says_the_same(script: Path, tmp_path: P
     assert "`ttl_seconds` is left" in done.stderr
     assert json.loads(recording.read_bytes())["sandboxes"][0]["operations"][0]["path"] == "/srv/greeting"
     assert audit_log() == before, "nothing was admitted"
+    compiled: Any = json.loads(mvmctl("compile", "--from-recording", str(recording)).stdout)
+    assert compiled["apps"] == workload["apps"]
+    assert compiled["id"] == "recording"
 
 
 def test_plan_prints_what_would_be_admitted_and_starts_nothing(script: Path) -> None:

@@ -7,11 +7,17 @@ use mvm_runtime::{Home, Progress, Runtime, SupervisorProgram};
 
 use crate::{Error, Sandbox};
 
-/// A sandbox that is not created yet.
+/// A sandbox that is not created yet: of this process, or of the server in whose place it is.
 #[derive(Debug, Clone, Default)]
-pub struct SandboxBuilder {
-    spec: SandboxSpec,
-    profile: Profile,
+pub struct SandboxBuilder<Place = ThisHost> {
+    pub(crate) spec: SandboxSpec,
+    pub(crate) profile: Profile,
+    pub(crate) place: Place,
+}
+
+/// The place of sandboxes that this process makes itself.
+#[derive(Debug, Clone, Default)]
+pub struct ThisHost {
     home: Option<PathBuf>,
     supervisor: Option<PathBuf>,
 }
@@ -25,12 +31,16 @@ impl Progress for Silent {
     fn finish(&self) {}
 }
 
-impl SandboxBuilder {
-    pub(crate) fn new() -> Self {
-        Self::default()
+impl<Place> SandboxBuilder<Place> {
+    pub(crate) fn at(place: Place) -> Self {
+        Self {
+            spec: SandboxSpec::default(),
+            profile: Profile::default(),
+            place,
+        }
     }
 
-    /// Sets the image: `debian:NAME`, `oci-layout:DIRECTORY[:REFERENCE]` or
+    /// Sets the image: `debian:NAME`, `oci:HOST/PATH[:TAG]`, `oci-layout:DIRECTORY[:REFERENCE]` or
     /// `oci-archive:FILE[:REFERENCE]`.
     #[must_use]
     pub fn image(mut self, image: impl Into<String>) -> Self {
@@ -101,24 +111,26 @@ impl SandboxBuilder {
         self
     }
 
+    /// What is asked for so far.
+    #[must_use]
+    pub fn spec(&self) -> &SandboxSpec {
+        &self.spec
+    }
+}
+
+impl SandboxBuilder {
     /// Keeps its state in this directory instead of the one the environment names.
     #[must_use]
     pub fn home(mut self, directory: impl Into<PathBuf>) -> Self {
-        self.home = Some(directory.into());
+        self.place.home = Some(directory.into());
         self
     }
 
     /// Starts its supervisor by this `mvmctl` instead of the one the environment names.
     #[must_use]
     pub fn supervisor(mut self, mvmctl: impl Into<PathBuf>) -> Self {
-        self.supervisor = Some(mvmctl.into());
+        self.place.supervisor = Some(mvmctl.into());
         self
-    }
-
-    /// What is asked for so far.
-    #[must_use]
-    pub fn spec(&self) -> &SandboxSpec {
-        &self.spec
     }
 
     /// Creates it; returns when its agent answers.
@@ -132,10 +144,10 @@ impl SandboxBuilder {
         progress: &(dyn Progress + Sync),
     ) -> Result<Sandbox, Error> {
         let mut supervisor = SupervisorProgram::installed();
-        if let Some(program) = self.supervisor {
+        if let Some(program) = self.place.supervisor {
             supervisor.program = program;
         }
-        let runtime = match self.home {
+        let runtime = match self.place.home {
             Some(home) => Runtime::new(Home::open(home)?, supervisor),
             None => Runtime::from_environment(supervisor)?,
         };

@@ -35,6 +35,13 @@ pub enum Error {
     /// The keys that this host believes cannot be read.
     #[error(transparent)]
     Keys(#[from] KeyStoreError),
+    /// A log cannot be read.
+    #[error(transparent)]
+    Log(#[from] crate::LogError),
+    /// A server refused, failed, or could not be reached.
+    #[cfg(feature = "http")]
+    #[error(transparent)]
+    Http(#[from] crate::http::HttpError),
     /// A command that was to succeed did not.
     #[error(transparent)]
     CommandFailed(#[from] CommandFailed),
@@ -51,7 +58,20 @@ impl Error {
             Self::Lifecycle(error) => error,
             Self::Snapshot(error) => error,
             Self::Keys(error) => error,
+            Self::Log(error) => error,
+            #[cfg(feature = "http")]
+            Self::Http(error) => error,
             Self::CommandFailed(error) => error,
+        }
+    }
+
+    /// Whether the same request may succeed later without any change.
+    #[must_use]
+    pub fn retryable(&self) -> bool {
+        match self {
+            #[cfg(feature = "http")]
+            Self::Http(error) => error.retryable(),
+            other => other.code().retryable(),
         }
     }
 }

@@ -22,6 +22,9 @@
 //! a spare that was forked beforehand. Sandboxes are saved, brought back and forked themselves with
 //! [`cold`](Sandbox::cold), [`snapshot`](Sandbox::snapshot) and [`fork`](Sandbox::fork).
 //!
+//! With the feature `http`, the same works with a server, `mvmctl serve`: `mvm::http` has sandboxes
+//! with the same methods.
+//!
 //! The host must have been prepared once with `mvmctl setup`, and `mvmctl` must be on the `PATH`
 //! or named by the environment variable `MVM_SUPERVISOR`: each sandbox is owned by a supervisor
 //! process of its own.
@@ -30,20 +33,25 @@
 
 mod builder;
 mod error;
+#[cfg(feature = "http")]
+pub mod http;
+mod logs;
 
-pub use builder::SandboxBuilder;
+pub use builder::{SandboxBuilder, ThisHost};
 pub use error::{Check, CommandFailed, Error};
+pub use logs::{LogError, LogReader};
 pub use mvm_contract::plan::Profile;
 pub use mvm_contract::receipt::{ReceiptFlaw, VerifiedReceipt};
 pub use mvm_contract::{
-    Coded, ErrorCode, LifecycleState, Resources, SandboxId, SandboxName, SandboxSpec, SnapshotId,
+    Coded, ErrorCode, KeyId, LifecycleState, Resources, RunId, SandboxId, SandboxName, SandboxSpec,
+    SnapshotId,
 };
 pub use mvm_runtime::{
     Command, CommandResult, DEFAULT_OUTPUT_LIMIT, Ended, ExitStatus, FileEntry, FileKind,
-    FileReader, FileStatus, Home, OutputStream, Ownership, Phase, Process, ProcessEvent,
+    FileReader, FileStatus, Home, LogSource, OutputStream, Ownership, Phase, Process, ProcessEvent,
     ProcessExit, ProcessInput, ProcessSummary, Progress, RecordRunError, RestoreOptions,
     RunAccount, SandboxRecord, SnapshotOptions, SnapshotRecord, StartOrigin, TransferProgress,
-    TransferSummary, WriteOptions,
+    TransferSummary, Usage, WriteOptions,
 };
 
 use std::{ffi::OsStr, path::Path, time::Duration};
@@ -64,7 +72,7 @@ impl Sandbox {
     /// Describes a sandbox before it is created.
     #[must_use]
     pub fn builder() -> SandboxBuilder {
-        SandboxBuilder::new()
+        SandboxBuilder::at(ThisHost::default())
     }
 
     /// The sandbox of a name or identifier. Its owner and end stay what they are: dropping this
@@ -92,6 +100,22 @@ impl Sandbox {
     #[must_use]
     pub fn record(&self) -> &SandboxRecord {
         self.0.record()
+    }
+
+    /// What is recorded of it now.
+    pub async fn info(&self) -> Result<SandboxRecord, Error> {
+        let current = self.0.runtime().connect(self.id().as_str())?;
+        Ok(current.record().clone())
+    }
+
+    /// What it takes of its host now. A sandbox that does not run takes its disk alone.
+    pub async fn metrics(&self) -> Result<Usage, Error> {
+        Ok(self.0.usage()?)
+    }
+
+    /// Opens one of its logs at the start; with `follow`, it goes on until the sandbox ends.
+    pub async fn logs(&self, source: LogSource, follow: bool) -> Result<LogReader, Error> {
+        Ok(LogReader::open(&self.0, source, follow)?)
     }
 
     /// Runs a command to its end and collects what it writes, up to 16 MiB of each stream.
@@ -321,6 +345,8 @@ fn local_runtime() -> Result<Runtime, Error> {
 /// The examples in Rust of the pages below `docs/sdk`, compiled.
 #[cfg(doctest)]
 mod pages {
+    // Not without the feature: it has an example over HTTP.
+    #[cfg(feature = "http")]
     #[doc = include_str!("../../../docs/sdk/runtime-sdk.md")]
     mod runtime_sdk {}
     #[doc = include_str!("../../../docs/sdk/security-model.md")]

@@ -14,6 +14,8 @@
     reason = "a test bench fails by panicking"
 )]
 
+mod api_server;
+
 use std::{
     ffi::OsStr,
     fs,
@@ -25,6 +27,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub use api_server::ApiServer;
 pub use serde_json::{Value, json};
 
 /// What a bench shares with the prepared state directory.

@@ -8,8 +8,8 @@
 use std::{process::Command as Program, time::Duration};
 
 use mvm::{
-    Check as _, Coded as _, Command, Ended, ErrorCode, LifecycleState, ProcessEvent, Sandbox,
-    SandboxBuilder,
+    Check as _, Coded as _, Command, Ended, ErrorCode, LifecycleState, LogSource, ProcessEvent,
+    Sandbox, SandboxBuilder,
 };
 use mvm_vm_tests::{Bench, mvmctl_program, noise};
 
@@ -138,6 +138,23 @@ async fn a_process_takes_input_signals_and_sizes_while_it_runs() {
     }
     let sizes: Vec<&str> = seen.lines().filter(|line| line.contains(' ')).collect();
     assert_eq!(sizes, ["40 100", "33 77"], "{seen:?}");
+    sandbox.destroy().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_known_of_a_sandbox_is_told_as_it_is_now() {
+    let bench = Bench::new();
+    let sandbox = builder(&bench).create().await.unwrap();
+    sandbox.pause().await.unwrap();
+    assert_eq!(sandbox.record().state, LifecycleState::Running);
+    assert_eq!(sandbox.info().await.unwrap().state, LifecycleState::Paused);
+    assert!(sandbox.metrics().await.unwrap().memory_bytes > 0);
+    sandbox.resume().await.unwrap();
+
+    let mut log = sandbox.logs(LogSource::Machine, true).await.unwrap();
+    sandbox.stop(Duration::from_secs(5)).await.unwrap();
+    // A log that is followed ends with its sandbox.
+    while log.next_chunk().await.unwrap().is_some() {}
     sandbox.destroy().await.unwrap();
 }
 

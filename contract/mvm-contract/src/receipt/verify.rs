@@ -35,6 +35,16 @@ pub enum ReceiptFlaw {
 }
 
 impl ReceiptFlaw {
+    /// Every flaw.
+    pub const ALL: [Self; 6] = [
+        Self::NotAnEnvelope,
+        Self::PayloadType,
+        Self::UnknownKey,
+        Self::KeyNotValid,
+        Self::Signature,
+        Self::NotAReceipt,
+    ];
+
     /// The flaw as it is written in JSON.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

@@ -5,6 +5,7 @@ use std::io;
 use crate::erofs::ErofsError;
 use crate::merge::MergeError;
 use crate::oci::SourceError;
+use crate::registry::PullError;
 use crate::store::StoreError;
 use crate::tar::TarError;
 use mvm_contract::Digest;
@@ -20,6 +21,15 @@ pub enum MaterializeError {
         /// Why.
         #[source]
         source: SourceError,
+    },
+    /// The registry does not give the image.
+    #[error("failed to pull image `{image}`")]
+    Pull {
+        /// The image as the user named it.
+        image: String,
+        /// Why.
+        #[source]
+        source: PullError,
     },
     /// A layer is broken or refused.
     #[error("failed to unpack layer `{layer}` of image `{image}`")]
@@ -57,6 +67,7 @@ impl MaterializeError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Source { source, .. } => source.hint(),
+            Self::Pull { source, .. } => source.hint(),
             Self::Layer { source, .. } => source.hint(),
             Self::Write { source, .. } => source.hint(),
             Self::Store { source, .. } => source.hint(),

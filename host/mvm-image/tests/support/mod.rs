@@ -2,6 +2,9 @@
 //! what no ordinary tool would write.
 #![allow(missing_docs, dead_code, unreachable_pub, clippy::unwrap_used)]
 
+pub mod hostile_registry;
+pub mod registry_daemon;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
@@ -344,6 +347,7 @@ impl Bench {
         let options = MaterializeOptions {
             limits,
             debian_layouts: &debian_layouts,
+            registry: &mvm_image::registry::RegistryOptions::default(),
             progress: &Silent,
         };
         materialize(&self.store, source, &options)

@@ -15,7 +15,7 @@ use mvm_wire::{
 };
 use serde::Serialize;
 
-use self::host_target::HostTarget;
+pub use self::host_target::HostTarget;
 use super::{AgentStream, ClientError, failure::display, file::finish, process::decode};
 
 /// What a transfer moved.

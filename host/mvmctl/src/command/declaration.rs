@@ -10,7 +10,10 @@ use mvm_compiler::{
     ArchiveEntry, Compilation, Diagnostic, MAX_SOURCE_BYTES, Severity, SourceFile, WORKLOAD_FILE,
     archive, render,
 };
-use mvm_contract::workload::{MAX_WORKLOAD_BYTES, ReadWorkloadError, Workload};
+use mvm_contract::{
+    recording::{MAX_RECORDING_BYTES, Recording},
+    workload::{MAX_WORKLOAD_BYTES, ReadWorkloadError, Workload},
+};
 
 use crate::{
     arguments::{Check, Compile, Format, SourceLanguage},
@@ -23,9 +26,10 @@ const HAS_ERRORS: u8 = 1;
 
 /// `mvmctl compile`.
 pub(crate) fn compile(options: &Compile, json: bool, quiet: bool) -> Result<u8, Failure> {
-    let workload = match &options.from_ir {
-        Some(path) => Some(read_workload(path)?),
-        None => {
+    let workload = match (&options.from_ir, &options.from_recording) {
+        (Some(path), _) => Some(read_workload(path)?),
+        (None, Some(path)) => Some(recorded_workload(path)?),
+        (None, None) => {
             let (files, compiled) = compiled(&options.files, options.language)?;
             let diagnostics = shown(compiled.diagnostics, quiet);
             let text = if json {
@@ -130,8 +134,9 @@ fn read_source(path: &Path, language: SourceLanguage) -> Result<SourceFile, Fail
         return Ok(mvm_workload::read_source(path)?);
     }
     let bytes = read_limited(path, MAX_SOURCE_BYTES)?;
+    // A function is found by its file: that of standard input is the usual one.
     Ok(mvm_workload::source_of(
-        format!("stdin.{}", language.extension()),
+        format!("app.{}", language.extension()),
         bytes,
     )?)
 }
@@ -153,6 +158,18 @@ fn read_limited(path: &Path, limit: usize) -> Result<Vec<u8>, Failure> {
             Err(Failure::host_io(doing, &error))
         }
     }
+}
+
+/// The workload that says what a recording does, named after its file.
+fn recorded_workload(path: &Path) -> Result<Workload, Failure> {
+    let bytes = read_limited(path, MAX_RECORDING_BYTES)?;
+    let recording = Recording::read(&bytes).map_err(|error| {
+        let text = format!("`{}` is no recording", path.display());
+        let mut failure = Failure::invalid(text, "record the script again");
+        failure.causes.extend(mvm_runtime::causes(&error));
+        failure
+    })?;
+    Ok(recording.workload(&super::script::workload_name(path))?)
 }
 
 /// Reads Workload IR and checks every rule of it.

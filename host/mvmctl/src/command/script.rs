@@ -229,7 +229,7 @@ fn node_version(printed: &[u8]) -> Option<(u32, u32)> {
 }
 
 /// The workload's name: that of the script, as far as it can be one.
-fn workload_name(script: &Path) -> String {
+pub(super) fn workload_name(script: &Path) -> String {
     let stem = script
         .file_stem()
         .and_then(OsStr::to_str)

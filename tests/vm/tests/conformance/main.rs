@@ -1,13 +1,16 @@
-//! Every scenario of `tests/conformance/scenarios.json`, by the Rust SDK and by the command line.
+//! Every scenario of `tests/conformance/scenarios.json`, by the command line and by the Rust SDK, in
+//! process and over HTTP.
 #![allow(
     missing_docs,
     clippy::unwrap_used,
     clippy::print_stderr,
-    reason = "a test fails by panicking"
+    clippy::duplicate_mod,
+    reason = "a test fails by panicking, and one text is run in process and over HTTP"
 )]
 
 mod cli;
 mod rust;
+mod rust_http;
 
 use std::{
     fs,
@@ -16,7 +19,14 @@ use std::{
     process::Command,
 };
 
-use mvm_vm_tests::{Bench, Value, json, mvmctl_program, sha256};
+use mvm::http::Client;
+use mvm_vm_tests::{ApiServer, Bench, Value, json, mvmctl_program, sha256};
+
+/// Scenarios that the Rust SDK cannot say.
+const LEFT_OUT_OF_RUST: &[(&str, &str)] = &[(
+    "network-is-refused-by-name",
+    "what is not there yet has no method: the compiler refuses it",
+)];
 
 /// How a step ended: the code of its failure.
 type Ended = Result<(), String>;
@@ -157,10 +167,26 @@ fn by_the_rust_sdk() {
 #[test]
 #[ignore = "`by_the_rust_sdk` runs it, in an environment of its own"]
 fn in_this_process_by_the_rust_sdk() {
-    run_all("rust", rust::LEFT_OUT, |steps| {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build();
-        runtime.unwrap().block_on(rust::run(steps));
+    run_all("rust", LEFT_OUT_OF_RUST, |steps| {
+        let surface = rust::Surface;
+        runtime().block_on(rust::scenarios::run(&surface, steps));
     });
+}
+
+#[test]
+fn by_the_rust_sdk_over_http() {
+    let bench = Bench::new();
+    let server = ApiServer::on_socket(&bench);
+    run_all("rust-http", LEFT_OUT_OF_RUST, |steps| {
+        let client = Client::at(server.url(), None).unwrap();
+        let surface = rust_http::Surface(client);
+        runtime().block_on(rust_http::scenarios::run(&surface, steps));
+    });
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
 }

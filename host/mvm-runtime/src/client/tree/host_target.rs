@@ -18,10 +18,13 @@ use rustix::{
 };
 
 use super::{ClientError, components, host_file};
+use crate::client::{FileKind as Kind, FileStatus};
 
-/// A tree that is being written.
+/// A file or directory of this host that is being copied out of a guest, entry by entry: each
+/// begins, a file's bytes follow and end, and the whole is finished. Nothing is written outside
+/// the target, whatever the guest says.
 #[derive(Debug)]
-pub(super) struct HostTarget {
+pub struct HostTarget {
     /// The directory the target lies in.
     parent: OwnedFd,
     /// The target, for messages and as the name in `parent`.
@@ -52,7 +55,8 @@ impl Drop for OpenFile {
 }
 
 impl HostTarget {
-    pub(super) fn new(path: &Path) -> Result<Self, ClientError> {
+    /// The target of exactly this path, whose parent must exist.
+    pub fn new(path: &Path) -> Result<Self, ClientError> {
         let invalid = || host_file("name a file by", path)(io::ErrorKind::InvalidInput.into());
         let name = PathBuf::from(path.file_name().ok_or_else(invalid)?);
         let parent = match path.parent() {
@@ -68,6 +72,26 @@ impl HostTarget {
             name,
             file: None,
             directories: Vec::new(),
+        })
+    }
+
+    /// Takes the next entry, by its path below the target (empty for the target itself): makes
+    /// the directory or symlink, or opens the file.
+    pub fn begin_entry(&mut self, path: &[u8], status: &FileStatus) -> Result<(), ClientError> {
+        let kind = match status.kind {
+            Kind::File => FileKind::Regular,
+            Kind::Directory => FileKind::Directory,
+            Kind::Symlink => FileKind::Symlink,
+            Kind::Device | Kind::Pipe | Kind::Socket | Kind::Other => FileKind::Other,
+        };
+        let link_target = status.link_target.clone().unwrap_or_default();
+        self.begin(&TreeEntry {
+            path: path.to_vec(),
+            kind: kind as i32,
+            mode: status.mode,
+            modified_nanoseconds: status.modified_ns,
+            link_target: link_target.into_bytes(),
+            size: status.size,
         })
     }
 
@@ -147,7 +171,7 @@ impl HostTarget {
     }
 
     /// Takes bytes of the open file.
-    pub(super) fn write(&mut self, bytes: &[u8]) -> Result<(), ClientError> {
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), ClientError> {
         let file = self.file.as_mut();
         let file = file.ok_or(ClientError::UnexpectedReply {
             expected: "an entry",
@@ -158,7 +182,7 @@ impl HostTarget {
     }
 
     /// The open file is complete: it takes its name.
-    pub(super) fn end_file(&mut self) -> Result<(), ClientError> {
+    pub fn end_file(&mut self) -> Result<(), ClientError> {
         let file = self.file.take();
         let file = file.ok_or(ClientError::UnexpectedReply {
             expected: "an entry",
@@ -177,7 +201,7 @@ impl HostTarget {
     }
 
     /// The tree is complete: directories get their modes and times, the deepest first.
-    pub(super) fn finish(&mut self) -> Result<(), ClientError> {
+    pub fn finish(&mut self) -> Result<(), ClientError> {
         if self.file.is_some() {
             return Err(ClientError::UnexpectedReply {
                 expected: "the end of a file",
