@@ -1,8 +1,8 @@
 //! The front ends: one function per language, from text to the neutral tree.
 //!
-//! A front end measures the nesting of the text before its parser sees it and gives up above
-//! [`crate::limits::MAX_NESTING`] with `E_TOO_DEEP`; it runs on a stack of
-//! [`crate::limits::STACK_BYTES`]. The text is at most [`crate::MAX_SOURCE_BYTES`] long, so that
+//! A front end measures the nesting of the text before its parser sees it and gives up with
+//! `E_TOO_DEEP`: above [`crate::limits::MAX_NESTING`], on a stack of [`crate::limits::STACK_BYTES`],
+//! or above a bound of its own, on a stack of its own that is as large as its measure asks. The text is at most [`crate::MAX_SOURCE_BYTES`] long, so that
 //! every offset fits 32 bits. A syntax error is `E_SYNTAX`; what could be read is lowered beside it.
 
 use mvm_contract::workload::Language;

@@ -51,7 +51,7 @@ mod tests {
         for (text, expected) in [
             ("a b ; c", 2),
             ("a(b(c))", 5),
-            ("a(b; c) d", 4),
+            ("a(b; c) d", 3),
             ("a(b; c) ; d e f g h i", 6),
         ] {
             let tokens: TokenStream = text.parse().unwrap_or_default();
