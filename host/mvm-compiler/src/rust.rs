@@ -31,10 +31,13 @@ pub(crate) fn lower(file: FileId, text: &str) -> Module {
     let source = Source { file, skipped };
     let text = text.get(skipped..).unwrap_or_default();
     let measured = on_stack(BASE_STACK, || {
-        let tokens = text.parse::<TokenStream>();
-        tokens.map(measure::recursion).map_err(|error| {
-            let place = source.span(error.span());
-            Diagnostic::error("E_SYNTAX", place, "this is no Rust: a text, a comment or a bracket does not end, or a sign is not known")
+        let tokens = text.parse::<TokenStream>().map_err(|error| {
+            let message = "this is no Rust: a text, a comment or a bracket does not end, or a sign is not known";
+            Diagnostic::error("E_SYNTAX", source.span(error.span()), message)
+        })?;
+        measure::recursion(tokens).map_err(|place| {
+            let message = "a number has more digits than are read";
+            Diagnostic::error("E_TOO_LARGE", source.span(place), message).hint("write it as a text")
         })
     });
     let recursion = match measured {

@@ -1,9 +1,11 @@
 //! The front end of TypeScript and JavaScript. The parser is that of `oxc`: it knows the whole
 //! language, and keeps what it could read beside a mistake where it can.
 
+mod class;
 mod expression;
 mod function;
 mod hint;
+mod import;
 mod measure;
 mod record;
 mod statement;

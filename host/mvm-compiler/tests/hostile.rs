@@ -185,6 +185,19 @@ fn rust_nested_a_little_and_a_lot() {
 }
 
 #[test]
+fn long_numbers_are_findings() {
+    let number = "5".repeat(200_000);
+    for path in ["app.py", "app.ts", "app.rs"] {
+        compiled(path, format!("x = {number}"));
+        compiled(path, format!("const X: u8 = {number};"));
+        compiled(path, format!("x = {number}n"));
+        compiled(path, format!("x = 0.{number}e{number}"));
+    }
+    let found = compiled("app.rs", format!("const X: u8 = {number};"));
+    assert!(found.diagnostics.iter().any(|it| it.code == "E_TOO_LARGE"));
+}
+
+#[test]
 fn a_megabyte_of_brackets_is_a_finding() {
     for path in ["app.ts", "app.tsx", "app.js", "app.cjs"] {
         let found = compiled(path, "[".repeat(1024 * 1024));

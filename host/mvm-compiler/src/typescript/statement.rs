@@ -1,9 +1,8 @@
 //! Statements: what binds names, what is called, what is decorated.
 
 use oxc_ast::ast::{
-    AssignmentTarget, BindingPattern, CallExpression, Class, Declaration,
-    ExportDefaultDeclarationKind, Expression as Node, ForStatementInit, ForStatementLeft,
-    ImportDeclaration, ImportDeclarationSpecifier, Program, Statement, TSModuleReference,
+    AssignmentTarget, BindingPattern, Declaration, ExportDefaultDeclarationKind,
+    Expression as Node, ForStatementInit, ForStatementLeft, Program, Statement, TSModuleReference,
     TSNamespaceDeclarationBody, UnaryOperator, VariableDeclaration, VariableDeclarationKind,
 };
 
@@ -16,10 +15,7 @@ use super::{
 };
 use crate::{
     Diagnostic,
-    evaluate::is_sdk,
-    syntax::{
-        Binding, BindingKind, ExpressionKind, FunctionDeclaration, Module, Name, Scope, Span,
-    },
+    syntax::{Binding, BindingKind, ExpressionKind, FunctionDeclaration, Module, Name, Scope},
 };
 
 /// The deepest nesting of statements that is looked into.
@@ -38,10 +34,10 @@ pub(super) fn lower<'a>(text: &'a str, program: &'a Program<'a>, module: &mut Mo
     walk.block(&program.body, Scope::Module, MAX_STATEMENTS);
 }
 
-struct Walk<'a, 'm> {
-    hints: Hints<'a>,
+pub(super) struct Walk<'a, 'm> {
+    pub(super) hints: Hints<'a>,
     names: Names<'a>,
-    module: &'m mut Module,
+    pub(super) module: &'m mut Module,
     too_deep: bool,
 }
 
@@ -131,7 +127,7 @@ impl<'a> Walk<'a, '_> {
         }
     }
 
-    fn bind(&mut self, name: Name, kind: BindingKind, scope: Scope) {
+    pub(super) fn bind(&mut self, name: Name, kind: BindingKind, scope: Scope) {
         if matches!(scope, Scope::Module | Scope::Conditional) {
             self.module.bindings.push(Binding { name, kind, scope });
         }
@@ -411,128 +407,5 @@ impl<'a> Walk<'a, '_> {
                 }
             }
         }
-    }
-
-    fn import(&mut self, import: &'a ImportDeclaration<'a>) {
-        let file = self.module.file;
-        let module = import.source.value.as_str();
-        for specifier in import.specifiers.iter().flatten() {
-            let (item, is_type) = match specifier {
-                ImportDeclarationSpecifier::ImportSpecifier(it) => (
-                    Some(it.imported.name().to_string()),
-                    it.import_kind.is_type(),
-                ),
-                ImportDeclarationSpecifier::ImportDefaultSpecifier(_) => {
-                    (Some("default".to_owned()), false)
-                }
-                ImportDeclarationSpecifier::ImportNamespaceSpecifier(_) => (None, false),
-            };
-            let kind = if is_type || import.import_kind.is_type() {
-                BindingKind::Type
-            } else {
-                BindingKind::Import {
-                    module: module.to_owned(),
-                    item,
-                }
-            };
-            let word = name(file, wrapped::local_of(specifier), specifier);
-            self.bind(word, kind, Scope::Module);
-        }
-    }
-
-    /// `require("@mvm/sdk")` and `await import("@mvm/sdk")`, whose names cannot be known.
-    fn import_call(&mut self, value: &'a Node<'a>) {
-        let file = self.module.file;
-        let value = match value.get_inner_expression() {
-            Node::AwaitExpression(inner) => inner.argument.get_inner_expression(),
-            value => value,
-        };
-        let source = match value {
-            Node::CallExpression(call) => required_by(call),
-            Node::ImportExpression(import) => Some(import.source.get_inner_expression()),
-            Node::StaticMemberExpression(member) => match member.object.get_inner_expression() {
-                Node::CallExpression(call) => required_by(call),
-                _ => None,
-            },
-            _ => None,
-        };
-        if let Some(Node::StringLiteral(module)) = source {
-            self.required(&module.value, span(file, value));
-        }
-    }
-
-    fn required(&mut self, module: &str, at: Span) {
-        if is_sdk(self.module.language, module) {
-            let message = format!("`{module}` is loaded when the file runs");
-            self.module.diagnostics.push(
-                Diagnostic::error("E_UNSUPPORTED_REQUIRE", at, message)
-                    .hint(format!("write `import * as mvm from \"{module}\"`")),
-            );
-        }
-    }
-
-    fn class(&mut self, class: &'a Class<'a>, scope: Scope) {
-        let file = self.module.file;
-        let Some(declared) = record::class(&self.hints, class) else {
-            return;
-        };
-        let word = declared.name.clone();
-        if scope == Scope::Module {
-            self.bind(word.clone(), BindingKind::Type, scope);
-            self.module.types.push(declared);
-        }
-        if !class.decorators.is_empty() {
-            let decorators = class.decorators.iter();
-            let decorators = decorators.map(|it| expression::lower(file, &it.expression));
-            let declaration = FunctionDeclaration {
-                name: word,
-                called: None,
-                decorators: decorators.collect(),
-                parameters: Vec::new(),
-                result: None,
-                scope,
-                exported: true,
-                unsupported: Some("a class"),
-            };
-            self.module.functions.push(declaration);
-        }
-        self.methods(class);
-    }
-
-    /// Methods that something decorates, which nothing can call by a name.
-    fn methods(&mut self, class: &'a Class<'a>) {
-        let file = self.module.file;
-        for element in &class.body.body {
-            let oxc_ast::ast::ClassElement::MethodDefinition(method) = element else {
-                continue;
-            };
-            if method.decorators.is_empty() {
-                continue;
-            }
-            let decorators = method.decorators.iter();
-            let decorators = decorators.map(|it| expression::lower(file, &it.expression));
-            let text = method.key.static_name().unwrap_or_default();
-            let declaration = FunctionDeclaration {
-                name: name(file, &text, &method.key),
-                called: None,
-                decorators: decorators.collect(),
-                parameters: Vec::new(),
-                result: None,
-                scope: Scope::Class,
-                exported: false,
-                unsupported: None,
-            };
-            self.module.functions.push(declaration);
-        }
-    }
-}
-
-/// What `require` is called with.
-fn required_by<'a>(call: &'a CallExpression<'a>) -> Option<&'a Node<'a>> {
-    match (call.callee.get_inner_expression(), call.arguments.first()) {
-        (Node::Identifier(word), Some(argument)) if word.name == "require" => {
-            argument.as_expression().map(Node::get_inner_expression)
-        }
-        _ => None,
     }
 }
