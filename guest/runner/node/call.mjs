@@ -4,6 +4,7 @@ import { MAX_BYTES, NotJson, step, toJson } from "./node/sdk/declare/json-value.
 import { describe, Exit, Refused } from "./failure.mjs";
 import { own, renew } from "./randomness.mjs";
 import { flaw } from "./schema.mjs";
+import { encoded } from "./streams.mjs";
 
 /** Why a promise that is waited for never settles: nothing is left that could settle it. */
 const UNSETTLED = "nothing is left to do, and its promise is not settled";
@@ -54,7 +55,7 @@ export class Calls {
       const given = argumentsOf(found, line);
       renew();
       const value = await this.#settled(() => found.function(...given));
-      return { event: "returned", value: valueOf(found, value) };
+      return returned(found, value);
     } catch (error) {
       return { event: "raised", error: describe(error) };
     }
@@ -105,18 +106,18 @@ function inOrder(parameters, given) {
   return parameters.slice(0, last).map((name) => (Object.hasOwn(given, name) ? given[name] : undefined));
 }
 
-function valueOf(found, result) {
-  let value;
+function returned(found, result) {
+  const answer = { event: "returned", value: null };
   try {
     // A function that returns nothing returns null to JSON.
-    value = result === undefined ? null : toJson(result, "result");
+    if (result !== undefined) answer.value = toJson(result, "result");
   } catch (error) {
     if (error instanceof NotJson) throw new Refused("ResultNotJson", `${error.message}; ${error.hint}`);
     throw error;
   }
-  const size = Buffer.byteLength(JSON.stringify(value));
+  const size = encoded(answer).length;
   if (size > MAX_BYTES) throw new Refused("ResultTooLarge", `the result is ${size} bytes of JSON, and ${MAX_BYTES} are the most`);
-  const broken = flaw(value, found.resultSchema, "result");
+  const broken = flaw(answer.value, found.resultSchema, "result");
   if (broken !== undefined) throw new Refused("ResultInvalid", broken);
-  return value;
+  return answer;
 }

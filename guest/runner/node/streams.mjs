@@ -67,7 +67,7 @@ class Streams {
   }
 
   reply(message) {
-    let bytes = Buffer.from(`${JSON.stringify(message)}\n`);
+    let bytes = encoded(message);
     while (bytes.length > 0) {
       try {
         bytes = bytes.subarray(writeSync(this.#replies, bytes));
@@ -97,6 +97,11 @@ function readSome(descriptor, buffer) {
 
 function wait(milliseconds) {
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, milliseconds);
+}
+
+/** A message as a line. */
+export function encoded(message) {
+  return Buffer.from(`${JSON.stringify(message)}\n`);
 }
 
 /**

@@ -222,7 +222,7 @@ fn resolve(
         let resolved = resolved.and_then(|resolved| pull.remember().map(|()| resolved));
         return resolved.map_err(|error| ComposeError::Pull {
             image: source.to_string(),
-            source: error,
+            source: Box::new(error),
         });
     }
     oci::resolve(source, options.debian_layouts, &options.limits).map_err(|error| {
@@ -243,7 +243,7 @@ fn begin<'a>(
     let begun = registry::begin(store, reference, options.registry, limits, progress);
     begun.map_err(|error| ComposeError::Pull {
         image: source.to_string(),
-        source: error,
+        source: Box::new(error),
     })
 }
 

@@ -91,7 +91,7 @@ fn find_or_make(
     if let ImageSource::Registry(reference) = source {
         let pull_failed = |error| MaterializeError::Pull {
             image: name.into(),
-            source: error,
+            source: Box::new(error),
         };
         let (limits, progress) = (&options.limits, options.progress);
         let pull = registry::begin(store, reference, options.registry, limits, progress);

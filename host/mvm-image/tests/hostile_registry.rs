@@ -116,7 +116,7 @@ impl Scene {
     /// The failure of a pull that leaves everything clean, after which a good one works.
     fn refusal_of(&self, rest: &str) -> PullError {
         let error = match self.pull_of(rest) {
-            Err(MaterializeError::Pull { source, .. }) => source,
+            Err(MaterializeError::Pull { source, .. }) => *source,
             Err(other) => panic!("{}", chain(&other)),
             Ok(_) => panic!("pulled"),
         };

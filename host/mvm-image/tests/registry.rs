@@ -59,7 +59,7 @@ fn pull(bench: &Bench, text: &str, registry: &RegistryOptions) -> Result<Image, 
 
 fn pull_error(bench: &Bench, text: &str, registry: &RegistryOptions) -> PullError {
     match pull(bench, text, registry) {
-        Err(MaterializeError::Pull { source, .. }) => source,
+        Err(MaterializeError::Pull { source, .. }) => *source,
         Err(other) => panic!("{}", chain(&other)),
         Ok(_) => panic!("{text} was pulled"),
     }

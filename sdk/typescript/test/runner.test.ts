@@ -92,7 +92,7 @@ describe("the runner", { timeout: 300_000 }, () => {
     ["return f", /^ResultNotJson: `result` is a function/],
     ["const a = []; a.push(a); return a", /^ResultNotJson: .*in a circle/],
     ["return '\\ud800'", /^ResultNotJson: .*surrogate/],
-    ["return 'x'.repeat(8 << 20)", /^ResultTooLarge: .*8388610 bytes/],
+    ["return 'x'.repeat(8 << 20)", /^ResultTooLarge: .*8388640 bytes/],
   ];
   it("goes on after whatever a function does", async () => {
     for (const [body, expected] of bodies) {

@@ -25,7 +25,7 @@ pub enum ComposeError {
         image: String,
         /// Why.
         #[source]
-        source: PullError,
+        source: Box<PullError>,
     },
     /// A file of the layer cannot be read.
     #[error("cannot read `{}`", path.display())]

@@ -149,7 +149,7 @@ fn is_absent(error: &mvm_image::MaterializeError) -> bool {
     use mvm_image::{MaterializeError, SourceError, registry::PullError};
     match error {
         MaterializeError::Pull { source, .. } => matches!(
-            source,
+            **source,
             PullError::NotFound { .. } | PullError::NotPulled { .. }
         ),
         MaterializeError::Source { source, .. } => match source {
