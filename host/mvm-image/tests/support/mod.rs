@@ -357,9 +357,11 @@ impl Bench {
         self.build(&Layout::of(layers).write(&self.path("layout")))
     }
 
-    /// Every file in the store, of whatever kind.
+    /// Every file in the store, of whatever kind, but for the lock that says who uses it.
     pub fn stored_files(&self) -> Vec<PathBuf> {
-        files_below(self.store.root())
+        let mut files = files_below(self.store.root());
+        files.retain(|path| !path.ends_with("in-use.lock"));
+        files
     }
 }
 
