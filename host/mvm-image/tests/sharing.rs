@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use mvm_image::{ImageSource, Limits, MaterializeOptions, Progress, Silent, Store, materialize};
-use support::{Bench, Layout, Member, chain, files_below, is_root, tar};
+use support::{Bench, Layout, Member, chain, files_below, is_root, stored_below, tar};
 
 const SCRATCH: &str = "MVM_IMAGE_TEST_SCRATCH";
 
@@ -346,5 +346,5 @@ fn child_expects_a_hint() {
         error.contains(&word) && error.contains("hint: Some"),
         "{error}"
     );
-    assert_eq!(files_below(&scratch.join("store")), Vec::<PathBuf>::new());
+    assert_eq!(stored_below(&scratch.join("store")), Vec::<PathBuf>::new());
 }

@@ -415,6 +415,8 @@ pub(crate) fn with_images<T, E: From<CreateError>>(
     act: impl FnOnce(&mvm_image::Store, &MaterializeOptions<'_>) -> Result<T, E>,
 ) -> Result<T, E> {
     let store = mvm_image::Store::open(runtime.home.store()).map_err(CreateError::Store)?;
+    // What is pulled for `act` stays until it is done with it.
+    let _hold = store.hold().map_err(CreateError::Store)?;
     let mut registry = runtime.registry.clone();
     registry.refuse_insecure = runtime.profile == Profile::Production;
     let options = MaterializeOptions {

@@ -357,12 +357,17 @@ impl Bench {
         self.build(&Layout::of(layers).write(&self.path("layout")))
     }
 
-    /// Every file in the store, of whatever kind, but for the lock that says who uses it.
+    /// Every file in the store, of whatever kind.
     pub fn stored_files(&self) -> Vec<PathBuf> {
-        let mut files = files_below(self.store.root());
-        files.retain(|path| !path.ends_with("in-use.lock"));
-        files
+        stored_below(self.store.root())
     }
+}
+
+/// Every file of a store, but for the lock that says who uses it, which stays.
+pub fn stored_below(store: &Path) -> Vec<PathBuf> {
+    let mut files = files_below(store);
+    files.retain(|path| !path.ends_with("in-use.lock"));
+    files
 }
 
 pub fn files_below(directory: &Path) -> Vec<PathBuf> {
