@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
@@ -16,9 +17,21 @@ import guest
 import mvm
 import mvm.declare
 
+
+def oldest_python() -> str | None:
+    """A Python 3.9 that runs: what a version manager puts on the PATH may only say that it does not."""
+    program = shutil.which("python3.9")
+    if program is None:
+        return None
+    asked = subprocess.run(
+        [program, "-c", "import sys; print(sys.executable)"], check=False, capture_output=True, text=True
+    )
+    return asked.stdout.strip() or None
+
+
 # What stands in for the guest's Python, and the oldest one that it may be.
 PYTHON = {"guest": sys.executable}
-OLDEST = next(map(str, Path.home().glob(".pyenv/versions/3.9*/bin/python")), None) or shutil.which("python3.9")
+OLDEST = oldest_python()
 Start = Callable[..., guest.Runner]
 
 
