@@ -20,12 +20,12 @@ import mvm.declare
 
 def oldest_python() -> str | None:
     """A Python 3.9 that runs: what a version manager puts on the PATH may only say that it does not."""
-    program = shutil.which("python3.9")
+    installed = Path.home().glob(".pyenv/versions/3.9*/bin/python")
+    program = next(map(str, installed), None) or shutil.which("python3.9")
     if program is None:
         return None
-    asked = subprocess.run(
-        [program, "-c", "import sys; print(sys.executable)"], check=False, capture_output=True, text=True
-    )
+    command = [program, "-c", "import sys; print(sys.executable)"]
+    asked = subprocess.run(command, check=False, capture_output=True, text=True)
     return asked.stdout.strip() or None
 
 
