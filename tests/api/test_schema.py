@@ -56,8 +56,10 @@ WORKING = {
     "signal": 15,
     "ttl_seconds": 600,
 }
-# A process that has ended takes nothing more; one that runs does in test_streams.py and test_terminal.py.
+# A process that has ended takes nothing more; one that runs does in test_streams.py and test_terminal.py. A call
+# needs a file that declares its function; those of test_invocations.py have one.
 ONLY_REFUSED = {
+    "POST /v1/invocations",
     "GET /v1/sandboxes/{id}/processes/{process}/terminal",
     "POST /v1/sandboxes/{id}/processes/{process}/resize",
     "POST /v1/sandboxes/{id}/processes/{process}/signal",
