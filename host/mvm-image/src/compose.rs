@@ -9,7 +9,7 @@ mod error;
 mod layer;
 
 use std::fs::{self, DirBuilder, File};
-use std::io::{self, Write as _};
+use std::io;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ pub use layer::{LayerContent, LayerFile, LayerTree};
 
 use crate::layer::{Blob, Compression};
 use crate::materialize::MaterializeOptions;
-use crate::oci::{self, Layer, Resolved};
+use crate::oci::{self, LAYER, Layer, Resolved};
 use crate::registry::{self, RegistryReference};
 use crate::source::ImageSource;
 use crate::store::Store;
@@ -30,8 +30,6 @@ use mvm_contract::Digest;
 
 /// Starts the name of a layout that is being made.
 const UNFINISHED: &str = ".unfinished-";
-/// A layer that is not compressed.
-const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
 
 /// What is put together.
 #[derive(Debug, Clone, Copy)]
@@ -171,10 +169,11 @@ fn assemble(
     }
     layers.push(json!({ "mediaType": LAYER, "digest": written.digest, "size": written.size }));
     unpacked.push(written.digest);
-    let manifest = finish(
+    let manifest = oci::write_layout(
         unfinished.path(),
         &config(composition, base, &unpacked),
         &layers,
+        None,
     );
     let manifest = manifest.map_err(failed)?;
     let directory = layouts.join(manifest.hex());
@@ -291,55 +290,6 @@ fn config(composition: &Composition<'_>, base: &Resolved, unpacked: &[Digest]) -
         },
         "rootfs": { "type": "layers", "diff_ids": unpacked },
     })
-}
-
-/// Writes the documents, and tells the manifest's digest.
-fn finish(layout: &Path, config: &Value, layers: &[Value]) -> io::Result<Digest> {
-    let blobs = layout.join("blobs/sha256");
-    let (config, config_size) = write_blob(&blobs, config)?;
-    let (manifest, manifest_size) = write_blob(
-        &blobs,
-        &json!({
-            "schemaVersion": 2,
-            "mediaType": "application/vnd.oci.image.manifest.v1+json",
-            "config": {
-                "mediaType": "application/vnd.oci.image.config.v1+json",
-                "digest": config,
-                "size": config_size,
-            },
-            "layers": layers,
-        }),
-    )?;
-    let index = json!({
-        "schemaVersion": 2,
-        "mediaType": "application/vnd.oci.image.index.v1+json",
-        "manifests": [{
-            "mediaType": "application/vnd.oci.image.manifest.v1+json",
-            "digest": manifest,
-            "size": manifest_size,
-            "platform": { "architecture": "amd64", "os": "linux" },
-        }],
-    });
-    write_synced(&layout.join("index.json"), index.to_string().as_bytes())?;
-    let marker = br#"{"imageLayoutVersion":"1.0.0"}"#;
-    write_synced(&layout.join("oci-layout"), marker)?;
-    for directory in [&blobs, &layout.join("blobs"), layout] {
-        File::open(directory)?.sync_all()?;
-    }
-    Ok(manifest)
-}
-
-fn write_blob(blobs: &Path, content: &Value) -> io::Result<(Digest, usize)> {
-    let bytes = content.to_string().into_bytes();
-    let digest = Digest::of(&bytes);
-    write_synced(&blobs.join(digest.hex()), &bytes)?;
-    Ok((digest, bytes.len()))
-}
-
-fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = File::create(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ mod docker;
 mod document;
 mod error;
 mod resolve;
+mod write;
 
 use crate::image::ImageConfig;
 use crate::layer::{Blob, Compression};
@@ -20,6 +21,7 @@ use mvm_contract::Digest;
 pub(crate) use document::{DOCUMENT_TYPES, type_of};
 pub use error::SourceError;
 pub(crate) use resolve::{Document, check_nesting, config_of, layers_of, read_document_of};
+pub(crate) use write::{LAYER, write_layout};
 
 use std::path::{Path, PathBuf};
 

@@ -31,10 +31,11 @@ fn base(directory: &Path) -> ImageSource {
         "config": { "Env": ["A=b"], "Cmd": ["sh"] },
         "rootfs": { "type": "layers", "diff_ids": [digest] },
     });
-    finish(
+    oci::write_layout(
         directory,
         &config,
         &[json!({ "mediaType": LAYER, "digest": digest, "size": layer.len() })],
+        None,
     )
     .unwrap();
     ImageSource::OciLayout {

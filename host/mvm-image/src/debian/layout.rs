@@ -13,6 +13,7 @@ use sha2::{Digest as _, Sha256};
 use super::mmdebstrap::{self, MmdebstrapError};
 use super::workspace::Workspace;
 use super::{Recipe, SOURCE_DATE};
+use crate::oci::{LAYER, write_layout};
 use crate::{Digest, Progress};
 
 /// Left out: what only documents, and translations. Notices of copyright stay.
@@ -141,43 +142,9 @@ pub fn build_layout(
 
     let finish = || {
         fs::rename(&layer, blobs.join(layer_digest.hex()))?;
-        let (config, config_size) = write_blob(&blobs, &config(recipe, layer_digest))?;
-        let (manifest, manifest_size) = write_blob(
-            &blobs,
-            &json!({
-                "schemaVersion": 2,
-                "mediaType": "application/vnd.oci.image.manifest.v1+json",
-                "config": {
-                    "mediaType": "application/vnd.oci.image.config.v1+json",
-                    "digest": config,
-                    "size": config_size,
-                },
-                "layers": [{
-                    "mediaType": "application/vnd.oci.image.layer.v1.tar",
-                    "digest": layer_digest,
-                    "size": layer_size,
-                }],
-            }),
-        )?;
-        let index = json!({
-            "schemaVersion": 2,
-            "mediaType": "application/vnd.oci.image.index.v1+json",
-            "manifests": [{
-                "mediaType": "application/vnd.oci.image.manifest.v1+json",
-                "digest": manifest,
-                "size": manifest_size,
-                "platform": { "architecture": "amd64", "os": "linux" },
-                "annotations": { "org.opencontainers.image.ref.name": recipe.name },
-            }],
-        });
-        write_synced(&unfinished.join("index.json"), index.to_string().as_bytes())?;
-        write_synced(
-            &unfinished.join("oci-layout"),
-            br#"{"imageLayoutVersion":"1.0.0"}"#,
-        )?;
-        for directory in [&blobs, &unfinished.join("blobs"), &unfinished] {
-            File::open(directory)?.sync_all()?;
-        }
+        let layer = json!({ "mediaType": LAYER, "digest": layer_digest, "size": layer_size });
+        let config = config(recipe, layer_digest);
+        let manifest = write_layout(&unfinished, &config, &[layer], Some(recipe.name))?;
         put_in_place(&unfinished, out)?;
         File::open(base)?.sync_all()?;
         Ok(manifest)
@@ -244,20 +211,6 @@ fn config(recipe: &Recipe, layer_digest: Digest) -> Value {
         "rootfs": { "type": "layers", "diff_ids": [layer_digest] },
         "history": [{ "created": SOURCE_DATE, "created_by": "mmdebstrap", "comment": recipe.description }],
     })
-}
-
-/// Returns the blob's digest and its size in bytes.
-fn write_blob(blobs: &Path, content: &Value) -> io::Result<(Digest, usize)> {
-    let bytes = content.to_string().into_bytes();
-    let digest = Digest::of(&bytes);
-    write_synced(&blobs.join(digest.hex()), &bytes)?;
-    Ok((digest, bytes.len()))
-}
-
-fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = File::create(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
 }
 
 /// Exchanges with a layout that is there; that one is then removed with the workspace.
