@@ -19,6 +19,7 @@ mod call;
 mod declaration;
 mod enforced;
 mod hook;
+mod invoke;
 mod runner;
 mod schema;
 mod service;
@@ -31,6 +32,7 @@ pub use declaration::{
 };
 pub use enforced::{Unsupported, check as check_supported};
 pub use hook::HookError;
+pub use invoke::{InvokeError, invoke};
 pub use schema::SchemaMismatch;
 pub use service::{
     AppState, AppStatus, Health, LogLine, Observer, ServiceError, ServiceRecord, end, follow_log,

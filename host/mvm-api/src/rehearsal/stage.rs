@@ -9,17 +9,15 @@ use std::{
 };
 
 use mvm_contract::{
-    Digest, ErrorCode, RunId, SandboxId, SandboxSpec,
-    canonical::Document,
-    dsse::{Envelope, MAX_ENVELOPE_BYTES},
-    plan::{Plan, Profile},
+    ErrorCode, RunId, SandboxId, SandboxSpec,
+    plan::Profile,
     recording::{Operation, RecordedSandbox},
 };
 use mvm_runtime::{Runtime, Silent};
 use tokio::sync::watch;
 
 use super::Rehearsal;
-use crate::{problem::Problem, shapes::sandbox::SandboxShape};
+use crate::{problem::Problem, route::trust::read_plan, shapes::sandbox::SandboxShape};
 
 /// What the rehearsal's requests share.
 #[derive(Clone)]
@@ -159,15 +157,6 @@ impl Stage {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn read_plan(envelope: &[u8]) -> Result<(Digest, Plan), Problem> {
-    let unreadable = || Problem::invalid("the plan cannot be read back");
-    let envelope = Envelope::read(envelope).map_err(|_| unreadable())?;
-    let payload = envelope.unverified_payload();
-    let document = Document::read(payload, MAX_ENVELOPE_BYTES).map_err(|_| unreadable())?;
-    let plan = document.decode().map_err(|_| unreadable())?;
-    Ok((Digest::of(payload), plan))
 }
 
 fn not_found(sandbox: &str) -> Problem {

@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use axum::{Json, extract::State};
 use mvm_runtime::{Silent, StartOrigin};
-use mvm_workload::{Arguments, BuildOptions, CallOptions, Called, Outcome};
+use mvm_workload::{Arguments, CallOptions, Called, Outcome};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
@@ -103,20 +103,14 @@ pub(crate) async fn invoke(
     // Files are read, and images made.
     let calling = move || {
         tokio::runtime::Handle::current().block_on(async {
-            let declaration = mvm_workload::load(&file)?;
-            let workload = &declaration.workload;
-            let callee = mvm_workload::find(workload, app.as_deref(), function.as_deref())?;
-            let options = BuildOptions {
-                declared_in: &declaration.declared_in,
-                progress: &Silent,
-            };
-            let built = mvm_workload::build(&api.runtime, workload, callee.app, &options).await?;
             let options = CallOptions {
                 timeout,
                 progress: &Silent,
             };
-            let called = mvm_workload::call(&api.runtime, &built, &callee, arguments, &options);
-            Ok::<_, Problem>(called.await?)
+            let (app, function) = (app.as_deref(), function.as_deref());
+            let runtime = &api.runtime;
+            let called = mvm_workload::invoke(runtime, &file, app, function, arguments, &options);
+            called.await.map_err(Problem::from)
         })
     };
     let called = tokio::task::spawn_blocking(calling).await;

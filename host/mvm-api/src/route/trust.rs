@@ -8,7 +8,7 @@ use mvm_contract::{
     receipt,
 };
 use mvm_runtime::keys;
-use serde::Serialize;
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use utoipa::ToSchema;
 
@@ -46,16 +46,21 @@ pub(crate) async fn dry_run(
     let run = move || runtime.dry_run(&spec, &mvm_runtime::Silent);
     let envelope = tokio::task::spawn_blocking(run).await;
     let envelope = envelope.map_err(|_| Problem::invalid("the server is ending"))??;
-    let unreadable = |_| Problem::invalid("the plan cannot be read back");
-    let envelope = Envelope::read(&envelope).map_err(unreadable)?;
-    let payload = envelope.unverified_payload();
-    let plan = Document::read(payload, MAX_ENVELOPE_BYTES)
-        .ok()
-        .and_then(|document| document.decode().ok());
+    let (digest, plan) = read_plan(&envelope)?;
     Ok(Json(PlanShape {
-        digest: Digest::of(payload).to_string(),
-        plan: plan.unwrap_or_default(),
+        digest: digest.to_string(),
+        plan,
     }))
+}
+
+/// A plan that this host has just signed, and its digest.
+pub(crate) fn read_plan<T: DeserializeOwned>(envelope: &[u8]) -> Result<(Digest, T), Problem> {
+    let unreadable = || Problem::invalid("the plan cannot be read back");
+    let envelope = Envelope::read(envelope).map_err(|_| unreadable())?;
+    let payload = envelope.unverified_payload();
+    let document = Document::read(payload, MAX_ENVELOPE_BYTES).map_err(|_| unreadable())?;
+    let plan = document.decode().map_err(|_| unreadable())?;
+    Ok((Digest::of(payload), plan))
 }
 
 /// What a receipt proves.

@@ -5,10 +5,12 @@ use std::{
     io::{self, BufRead as _, BufReader, Write as _},
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
+
+use super::state::now_ms;
 
 /// A log that is longer is put aside as `.1`, and the one before it goes.
 const MOST_BYTES: u64 = 16 << 20;
@@ -72,9 +74,8 @@ impl LogWriter {
     }
 
     fn keep(&mut self, line: &[u8]) -> io::Result<()> {
-        let at = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         let line = LogLine {
-            at_ms: at.map_or(0, |at| u64::try_from(at.as_millis()).unwrap_or(u64::MAX)),
+            at_ms: now_ms(),
             text: String::from_utf8_lossy(line).into_owned(),
         };
         let mut text = serde_json::to_vec(&line)?;

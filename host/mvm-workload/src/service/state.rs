@@ -350,7 +350,7 @@ fn is_kept(folder: &Path) -> bool {
     matches!(lock.try_lock(), Err(TryLockError::WouldBlock))
 }
 
-fn now_ms() -> u64 {
+pub(super) fn now_ms() -> u64 {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     now.map_or(0, |now| u64::try_from(now.as_millis()).unwrap_or(u64::MAX))
 }

@@ -18,10 +18,9 @@ use tokio::{
     sync::oneshot,
 };
 
-use super::{Context, plan, serve, trust};
+use super::{Context, plan, serve, serve::SOCKET, trust};
 use crate::{arguments::Mode, failure::Failure, output};
 
-const SOCKET: &str = "api.sock";
 /// From this version on Node.js runs TypeScript as it is (its release notes of 22.18).
 const NODE_WITH_TYPES: (u32, u32) = (22, 18);
 /// What a workload is called whose script has no name that could be one.

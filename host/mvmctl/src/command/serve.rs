@@ -14,7 +14,7 @@ use tokio::{
 use super::Context;
 use crate::{arguments::Serve, failure::Failure, output};
 
-const SOCKET: &str = "api.sock";
+pub(super) const SOCKET: &str = "api.sock";
 /// What directories of private servers begin with.
 const PREFIX: &str = "mvm-api-";
 const YOUNG: Duration = Duration::from_secs(60);

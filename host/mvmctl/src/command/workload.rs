@@ -60,32 +60,22 @@ pub(super) async fn build(context: &Context, options: &Build) -> Result<u8, Fail
 
 pub(super) async fn invoke(context: &Context, options: &Invoke) -> Result<u8, Failure> {
     let arguments = arguments(&options.arguments)?;
-    let declaration = mvm_workload::load(&options.from)?;
-    let (name, function) = match options.target.split_once('.') {
-        Some((name, function)) => (name, Some(function)),
+    let (app, function) = match options.target.split_once('.') {
+        Some((app, function)) => (app, Some(function)),
         None => (options.target.as_str(), None),
     };
-    let callee = mvm_workload::find(&declaration.workload, Some(name), function)?;
     let display = Display::new(context.quiet, START_PATIENCE);
-    let built = mvm_workload::build(
+    let options_of_call = CallOptions {
+        timeout: options.timeout,
+        progress: &display,
+    };
+    let called = mvm_workload::invoke(
         &context.runtime,
-        &declaration.workload,
-        callee.app,
-        &BuildOptions {
-            declared_in: &declaration.declared_in,
-            progress: &display,
-        },
-    )
-    .await?;
-    let called = mvm_workload::call(
-        &context.runtime,
-        &built,
-        &callee,
+        &options.from,
+        Some(app),
+        function,
         arguments,
-        &CallOptions {
-            timeout: options.timeout,
-            progress: &display,
-        },
+        &options_of_call,
     )
     .await?;
     if options.trace {
