@@ -55,7 +55,7 @@ const NODE: Files = runner_files![
     "node/sdk/declare/declared.js" <- "guest/runner/node/sdk/declare/declared.js",
     "node/sdk/declare/decorators.js" <- "guest/runner/node/sdk/declare/decorators.js",
     "node/sdk/declare/functions.js" <- "guest/runner/node/sdk/declare/functions.js",
-    "node/sdk/declare/helpers.js" <- "guest/runner/node/sdk/declare/helpers.js",
+    "node/sdk/declare/parts.js" <- "guest/runner/node/sdk/declare/parts.js",
     "node/sdk/declare/index.js" <- "guest/runner/node/sdk/declare/index.js",
     "node/sdk/declare/json-value.js" <- "guest/runner/node/sdk/declare/json-value.js",
 ];

@@ -21,7 +21,7 @@ import mvm
 import mvm.declare
 from mvm.declare.decorators import AppOptions
 
-TABLE = json.loads((guest.REPOSITORY / "sdk" / "helpers.json").read_text())
+TABLE = json.loads((guest.REPOSITORY / "sdk" / "declarations.json").read_text())
 COMPILER = guest.REPOSITORY / "host" / "mvm-compiler" / "src"
 
 

@@ -118,7 +118,7 @@ describe("declarations", () => {
   });
 
   it("are those of the table, each in both spellings", async () => {
-    const table = JSON.parse(await readFile(join(root, "..", "helpers.json"), "utf8")) as Record<string, { positional: string[]; named: string[] }>;
+    const table = JSON.parse(await readFile(join(root, "..", "declarations.json"), "utf8")) as Record<string, { positional: string[]; named: string[] }>;
     const found = helpersOf(join(root, "src", "declare", "index.ts"));
     const camel = (name: string): string => name.replace(/_(.)/g, (_, letter: string) => letter.toUpperCase());
     const expected = Object.entries(table).map(([name, { positional, named }]) => {

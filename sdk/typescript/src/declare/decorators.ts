@@ -16,7 +16,7 @@ import type {
   Restart,
   RestartPolicy,
   Source,
-} from "./helpers.js";
+} from "./parts.js";
 
 /** A line for the shell, a program with its arguments, or hooks, in their order. */
 export type Hooks = string | Hook | readonly (string | Hook | readonly string[])[];

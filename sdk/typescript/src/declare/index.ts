@@ -55,7 +55,7 @@ export {
   volume,
   warmProcess,
   warmProcess as warm_process,
-} from "./helpers.js";
+} from "./parts.js";
 export type {
   Dependencies,
   Dns,
@@ -78,4 +78,4 @@ export type {
   Source,
   Variable,
   WarmProcess,
-} from "./helpers.js";
+} from "./parts.js";
