@@ -21,6 +21,7 @@ use crate::image::{Image, ImageConfig};
 use crate::layer::{Exceeded, LayerReader};
 use crate::limits::Limits;
 use crate::merge::{Merge, Tree};
+use crate::nix::{self, NixOptions};
 use crate::oci::{self, Layer, Resolved};
 use crate::progress::Progress;
 use crate::source::ImageSource;
@@ -38,6 +39,8 @@ pub struct MaterializeOptions<'a> {
     pub limits: Limits,
     /// A directory that holds one OCI layout per `debian:NAME`.
     pub debian_layouts: &'a Path,
+    /// How `nix` is run.
+    pub nix: NixOptions<'a>,
     /// Who is told how far the build is.
     pub progress: &'a dyn Progress,
 }
@@ -64,26 +67,28 @@ pub fn materialize(
     options: &MaterializeOptions<'_>,
 ) -> Result<Image, MaterializeError> {
     let name = || source.to_string();
-    let resolved =
-        oci::resolve(source, options.debian_layouts, &options.limits).map_err(|error| {
-            MaterializeError::Source {
-                image: name(),
-                source: error,
-            }
-        })?;
     let in_store = |error| MaterializeError::Store {
         image: name(),
         source: error,
     };
-    let key = format!("{}-v{WRITER_VERSION}", resolved.manifest.hex());
+    let origin = find(store, source, options)?;
+    let (manifest, provenance) = match &origin {
+        Origin::Layers(resolved) => (resolved.manifest, None),
+        Origin::Closure(resolved) => (
+            resolved.closure.manifest(),
+            Some(resolved.provenance.clone()),
+        ),
+    };
+    let key = format!("{}-v{WRITER_VERSION}", manifest.hex());
     let record = RecordName::new("images", &key).map_err(in_store)?;
     let image = |entry: Entry, config: ImageConfig| Image {
         digest: entry.digest,
         path: entry.path,
         size: entry.size,
-        manifest: resolved.manifest,
+        manifest,
         source: name(),
         config,
+        provenance: provenance.clone(),
     };
     if let Some((entry, config)) = built_before(store, &record).map_err(in_store)? {
         return Ok(image(entry, config));
@@ -92,16 +97,44 @@ pub fn materialize(
     if let Some((entry, config)) = built_before(store, &record).map_err(in_store)? {
         return Ok(image(entry, config));
     }
-    let staging = build(store, &name(), &resolved, options)?;
+    let (staging, config) = build(store, &name(), origin, options)?;
     options.progress.stage("publishing image", None);
     let entry = store.publish(staging).map_err(in_store)?;
     options.progress.finish();
     let built = Built {
         image: entry.digest,
-        config: resolved.config.clone(),
+        config,
     };
     store.save_record(&record, &built).map_err(in_store)?;
     Ok(image(entry, built.config))
+}
+
+/// What an image is made of.
+enum Origin {
+    Layers(Resolved),
+    Closure(nix::Resolved),
+}
+
+fn find(
+    store: &Store,
+    source: &ImageSource,
+    options: &MaterializeOptions<'_>,
+) -> Result<Origin, MaterializeError> {
+    if let ImageSource::Nix(reference) = source {
+        let resolved = nix::resolve(store, reference, options);
+        return resolved
+            .map(Origin::Closure)
+            .map_err(|error| MaterializeError::Nix {
+                image: source.to_string(),
+                source: error,
+            });
+    }
+    oci::resolve(source, options.debian_layouts, &options.limits)
+        .map(Origin::Layers)
+        .map_err(|error| MaterializeError::Source {
+            image: source.to_string(),
+            source: error,
+        })
 }
 
 fn built_before(
@@ -120,13 +153,28 @@ fn built_before(
 fn build(
     store: &Store,
     image: &str,
-    resolved: &Resolved,
+    origin: Origin,
     options: &MaterializeOptions<'_>,
-) -> Result<Staging, MaterializeError> {
-    let total = resolved.layers.iter().map(|layer| layer.blob.size).sum();
-    options.progress.stage("checking layers", Some(total));
-    let (tree, stored) = read_layers(image, &resolved.layers, options)?;
-    options.progress.finish();
+) -> Result<(Staging, ImageConfig), MaterializeError> {
+    let (tree, layers, stored, config) = match origin {
+        Origin::Layers(Resolved { layers, config, .. }) => {
+            let total = layers.iter().map(|layer| layer.blob.size).sum();
+            options.progress.stage("checking layers", Some(total));
+            let (tree, stored) = read_layers(image, &layers, options)?;
+            options.progress.finish();
+            (tree, layers, stored, config)
+        }
+        Origin::Closure(resolved) => {
+            let packed = nix::pack(store, &resolved, options);
+            let packed = packed.map_err(|error| MaterializeError::Nix {
+                image: image.into(),
+                source: error,
+            })?;
+            let stored = vec![packed.layer.unpacked];
+            (packed.tree, vec![packed.layer], stored, packed.config)
+        }
+    };
+    let total = layers.iter().map(|layer| layer.blob.size).sum();
 
     let writing = |error| MaterializeError::Write {
         image: image.into(),
@@ -144,10 +192,10 @@ fn build(
     drop(tree);
 
     options.progress.stage("writing image", Some(total));
-    write_contents(image, resolved, &stored, &extents, &staging, options)?;
+    write_contents(image, &layers, &stored, &extents, &staging, options)?;
     layout.write_checksum(staging.file()).map_err(writing)?;
     options.progress.finish();
-    Ok(staging)
+    Ok((staging, config))
 }
 
 /// The first pass: the merged tree, and the digest of each layer as stored.
@@ -242,7 +290,7 @@ fn apply_entries(
 /// The second pass. Layers of which nothing survived are not read again.
 fn write_contents(
     image: &str,
-    resolved: &Resolved,
+    layers: &[Layer],
     stored: &[Digest],
     extents: &[Extent],
     staging: &Staging,
@@ -250,7 +298,7 @@ fn write_contents(
 ) -> Result<(), MaterializeError> {
     for run in extents.chunk_by(|one, other| one.content.layer == other.content.layer) {
         let number = run[0].content.layer as usize;
-        let layer = &resolved.layers[number];
+        let layer = &layers[number];
         let written = write_layer(layer, stored[number], run, staging, options);
         written.map_err(|error| match error {
             Interrupted::Layer(error) => in_layer(image, layer, error),

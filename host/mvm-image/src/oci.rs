@@ -52,6 +52,7 @@ pub(crate) fn resolve(
     limits: &Limits,
 ) -> Result<Resolved, SourceError> {
     match source {
+        ImageSource::Nix(_) => unreachable!("what `nix` builds has no layers"),
         ImageSource::Debian { name } => {
             let directory = debian_layouts.join(name);
             if !is_default_name(name) || !directory.is_dir() {

@@ -6,10 +6,13 @@ use std::str::FromStr;
 
 use mvm_contract::{Digest, ParseDigestError};
 
+use crate::nix::NixReference;
+
 /// Where an image comes from.
 ///
 /// The text forms are `debian:NAME`, `oci-layout:DIR[:REFERENCE]`,
-/// `oci-layout:DIR@sha256:HEX`, and the same two with `oci-archive:FILE`.
+/// `oci-layout:DIR@sha256:HEX`, the same two with `oci-archive:FILE`, and
+/// `nix:FLAKE#ATTRIBUTE[@sha256:HEX]`.
 /// The path ends at its first colon, as it does for skopeo; a path that itself
 /// has a colon cannot be named.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +36,8 @@ pub enum ImageSource {
         /// A reference name, or `@sha256:...`; needed when there are several images.
         reference: Option<String>,
     },
+    /// A package of a Nix flake.
+    Nix(NixReference),
 }
 
 /// Why a text does not name an image.
@@ -56,6 +61,18 @@ pub enum ParseSourceError {
         /// The text as given.
         text: String,
     },
+    /// What follows `nix:` is not a flake and an attribute.
+    #[error("`{text}` does not name a flake and one of its attributes")]
+    NixReference {
+        /// The text as given.
+        text: String,
+    },
+    /// A flake is pinned that is no directory.
+    #[error("`{text}` pins a flake that is fetched")]
+    NixPin {
+        /// The text as given.
+        text: String,
+    },
     /// The digest after `@` is not one.
     #[error("`{text}` pins an invalid digest")]
     Digest {
@@ -72,10 +89,17 @@ impl ParseSourceError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Scheme { .. } | Self::NoPath { .. } => Some(
-                "use `debian:NAME`, `oci-layout:DIR[:REFERENCE]` or `oci-archive:FILE[:REFERENCE]`"
+                "use `debian:NAME`, `oci-layout:DIR[:REFERENCE]`, `oci-archive:FILE[:REFERENCE]` or \
+                 `nix:FLAKE#ATTRIBUTE`"
                     .into(),
             ),
             Self::DebianName { .. } => Some("use a name such as `debian:python`".into()),
+            Self::NixReference { .. } => {
+                Some("use `nix:DIRECTORY#ATTRIBUTE[@sha256:HEX]`, such as `nix:./flake#default`".into())
+            }
+            Self::NixPin { .. } => Some(
+                "fetch it, and pin the directory: `nix:DIRECTORY#ATTRIBUTE@sha256:HEX`".into(),
+            ),
             Self::Digest { .. } => None,
         }
     }
@@ -106,6 +130,7 @@ impl FromStr for ImageSource {
                 let (file, reference) = split_reference(text, rest)?;
                 Ok(Self::OciArchive { file, reference })
             }
+            "nix" => NixReference::parse(text, rest).map(Self::Nix),
             _ => Err(ParseSourceError::Scheme { text: text.into() }),
         }
     }
@@ -153,6 +178,7 @@ impl fmt::Display for ImageSource {
                 reference,
             } => ("oci-layout", directory, reference),
             Self::OciArchive { file, reference } => ("oci-archive", file, reference),
+            Self::Nix(reference) => return reference.fmt(f),
         };
         write!(f, "{scheme}:{}", path.display())?;
         match reference {

@@ -37,6 +37,7 @@ fn build(scratch: &Path) -> Result<mvm_image::Image, String> {
     let options = MaterializeOptions {
         limits: Limits::default(),
         debian_layouts: scratch,
+        nix: support::no_nix(),
         progress: &Silent,
     };
     materialize(&store, &source, &options)
@@ -152,6 +153,7 @@ fn child_stops_while_writing() {
     let options = MaterializeOptions {
         limits: Limits::default(),
         debian_layouts: &scratch,
+        nix: support::no_nix(),
         progress: &StopWhileWriting(scratch.join("writing")),
     };
     materialize(&store, &source, &options).unwrap();
@@ -251,6 +253,7 @@ fn a_layer_that_changes_between_the_passes_is_refused() {
     let options = MaterializeOptions {
         limits: Limits::default(),
         debian_layouts: bench.scratch.path(),
+        nix: support::no_nix(),
         progress: &Meddle(blob),
     };
     let error = materialize(&bench.store, &source, &options).unwrap_err();

@@ -4,6 +4,7 @@ use std::io;
 
 use crate::erofs::ErofsError;
 use crate::merge::MergeError;
+use crate::nix::NixError;
 use crate::oci::SourceError;
 use crate::store::StoreError;
 use crate::tar::TarError;
@@ -20,6 +21,15 @@ pub enum MaterializeError {
         /// Why.
         #[source]
         source: SourceError,
+    },
+    /// The flake does not give an image.
+    #[error("failed to make image `{image}`")]
+    Nix {
+        /// The image as the user named it.
+        image: String,
+        /// Why.
+        #[source]
+        source: NixError,
     },
     /// A layer is broken or refused.
     #[error("failed to unpack layer `{layer}` of image `{image}`")]
@@ -57,6 +67,7 @@ impl MaterializeError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Source { source, .. } => source.hint(),
+            Self::Nix { source, .. } => source.hint(),
             Self::Layer { source, .. } => source.hint(),
             Self::Write { source, .. } => source.hint(),
             Self::Store { source, .. } => source.hint(),

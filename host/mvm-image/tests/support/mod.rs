@@ -344,6 +344,7 @@ impl Bench {
         let options = MaterializeOptions {
             limits,
             debian_layouts: &debian_layouts,
+            nix: no_nix(),
             progress: &Silent,
         };
         materialize(&self.store, source, &options)
@@ -410,4 +411,13 @@ pub fn fsck(image: &Path, arguments: &[&str]) {
 
 pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
+}
+
+/// For sources that need no `nix`.
+pub fn no_nix() -> mvm_image::nix::NixOptions<'static> {
+    mvm_image::nix::NixOptions {
+        directory: Path::new("/nowhere"),
+        offline: true,
+        time_limit: std::time::Duration::ZERO,
+    }
 }
