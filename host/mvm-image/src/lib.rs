@@ -7,6 +7,7 @@
 
 mod atomic_file;
 pub mod boot;
+pub mod catalog;
 pub mod compose;
 pub mod debian;
 mod erofs;

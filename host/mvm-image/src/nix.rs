@@ -27,6 +27,7 @@ pub use error::NixError;
 pub use lock::{FlakeLock, ReadLockError};
 pub use program::RunNixError;
 pub use reference::{Flake, NixReference};
+pub(crate) use reference::{is_attribute, is_flake};
 pub(crate) use tree::Packed;
 
 use crate::materialize::MaterializeOptions;

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use mvm_contract::workload::Image as LogicalImage;
+use mvm_image::catalog::{self, Catalog};
 use mvm_image::nix::{FlakeLock, NixError, NixOptions, RunNixError};
 use mvm_image::{
     Image, ImageSource, Limits, MaterializeError, MaterializeOptions, Silent, Store, materialize,
@@ -402,6 +404,72 @@ fn a_build_without_end_is_ended_with_everything_it_started() {
     assert!(left.is_empty(), "{left:?}");
 }
 
+/// A small collection in the form of the real one, which cannot be fetched everywhere.
+const COLLECTION: &str = r#"{
+  outputs = { self }: let
+    make = name: script: derivation {
+      inherit name;
+      system = "x86_64-linux";
+      builder = "${self}/busybox";
+      args = [ "sh" "-ec" script ];
+      busybox = "${self}/busybox";
+    };
+  in {
+    legacyPackages.x86_64-linux = {
+      shell = make "shell" "$busybox mkdir -p $out/bin; $busybox cp $busybox $out/bin/sh";
+      more.greeter = make "greeter" ''
+        $busybox mkdir -p $out/bin
+        echo "#!/bin/sh" > $out/bin/greet
+        $busybox chmod +x $out/bin/greet
+      '';
+      buildEnv = { name, paths }: make name ''
+        $busybox mkdir -p $out/bin
+        for path in ${toString paths}; do $busybox ln -s $path/bin/* $out/bin/; done
+      '';
+    };
+  };
+}
+"#;
+
+#[test]
+fn packages_of_a_collection_become_an_image_by_the_catalog() {
+    let bench = Workbench::new();
+    let collection = bench.flake("collection", COLLECTION);
+    let home = bench.path("home");
+    fs::create_dir(&home).unwrap();
+    let resolved = |nixpkgs: &str| {
+        let text = format!("version = 1\n[nix_packages]\nnixpkgs = \"{nixpkgs}\"\n");
+        fs::write(home.join("catalog.toml"), text).unwrap();
+        let packages = vec!["shell".into(), "more.greeter".into()];
+        let catalog = Catalog::load(&home, None).unwrap();
+        let source = catalog::resolve(&catalog, &LogicalImage::NixPackages { packages });
+        source.unwrap().to_string()
+    };
+    let source = resolved(&format!("path:{}", collection.display()));
+    let image = bench.build(&source).unwrap();
+    let tree = bench.path("tree");
+    extracted(&image, &tree);
+    let output = image.provenance.unwrap().output;
+    let programs = fs::read_dir(tree.join(output.trim_start_matches('/')).join("bin"));
+    let mut programs: Vec<_> = programs
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    programs.sort();
+    assert_eq!(programs, ["greet", "sh"]);
+
+    let refused = bench.refused(&resolved("https://flakes.invalid/nixpkgs.tar.gz"));
+    match &refused {
+        NixError::Fetch {
+            input, complaint, ..
+        } => {
+            assert_eq!(input.as_deref(), Some("nixpkgs"));
+            assert!(complaint.contains("flakes.invalid"), "{complaint}");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
 #[test]
 fn what_cannot_be_fetched_is_said_by_name_and_at_once() {
     let bench = Workbench::new();
@@ -429,6 +497,7 @@ fn what_cannot_be_fetched_is_said_by_name_and_at_once() {
         "{refused:?}"
     );
     let refused = bench.refused("nix:https://flakes.invalid/flake.tar.gz#default");
+    assert!(matches!(refused, NixError::Fetch { .. }), "{refused:?}");
     assert!(chain(&refused).contains("flakes.invalid"), "{refused:?}");
 }
 

@@ -17,7 +17,8 @@ use crate::progress::Progress;
 
 /// Longest line of talk that is kept, in bytes.
 const MAX_LINE: u64 = 4096;
-/// Lines of talk that an error repeats.
+/// Lines of talk that an error repeats: the last ones before `nix` says what is wrong, and as many
+/// of that, which a long trace may follow.
 const TAIL: usize = 20;
 /// Most bytes of an answer: the closure of a whole desktop is a tenth of that.
 const MAX_ANSWER: u64 = 64 << 20;
@@ -65,7 +66,7 @@ pub enum RunNixError {
     TimedOut {
         /// How long it may take.
         limit: Duration,
-        /// The last lines it said.
+        /// The last lines it said, up to its first complaint and some of that.
         tail: String,
         /// Where all of its output is.
         log: PathBuf,
@@ -75,7 +76,7 @@ pub enum RunNixError {
     Failed {
         /// How it ended.
         status: ExitStatus,
-        /// The last lines it said.
+        /// The last lines it said, up to its first complaint and some of that.
         tail: String,
         /// Where all of its output is.
         log: PathBuf,
@@ -136,7 +137,7 @@ impl<'a> Nix<'a> {
 
         let deadline = Instant::now() + self.options.time_limit;
         let (events, happened) = mpsc::channel();
-        let mut tail = VecDeque::new();
+        let mut tail = Tail::default();
         let (answer, logged, in_time) = thread::scope(|scope| {
             let lines = events.clone();
             let reader = scope.spawn(move || {
@@ -153,10 +154,7 @@ impl<'a> Nix<'a> {
                 match happened.recv_timeout(left) {
                     Ok(line) => {
                         self.tell(&line);
-                        if tail.len() == TAIL {
-                            tail.pop_front();
-                        }
-                        tail.push_back(line);
+                        tail.push(line);
                     }
                     Err(RecvTimeoutError::Disconnected) => break,
                     Err(RecvTimeoutError::Timeout) => {
@@ -168,7 +166,7 @@ impl<'a> Nix<'a> {
             }
             (outcome(reader.join()), outcome(logger.join()), in_time)
         });
-        let tail = Vec::from(tail).join("\n");
+        let tail = tail.text();
         let log = self.log.clone();
         if !in_time {
             return Err(RunNixError::TimedOut {
@@ -250,6 +248,32 @@ impl<'a> Nix<'a> {
         if begins.iter().any(|begin| line.starts_with(begin)) {
             self.progress.stage(line.trim_end_matches("..."), None);
         }
+    }
+}
+
+#[derive(Default)]
+struct Tail {
+    before: VecDeque<String>,
+    complaint: Vec<String>,
+}
+
+impl Tail {
+    fn push(&mut self, line: String) {
+        if !self.complaint.is_empty() || line.starts_with("error:") {
+            if self.complaint.len() < TAIL {
+                self.complaint.push(line);
+            }
+            return;
+        }
+        if self.before.len() == TAIL {
+            self.before.pop_front();
+        }
+        self.before.push_back(line);
+    }
+
+    fn text(self) -> String {
+        let lines = self.before.into_iter().chain(self.complaint);
+        lines.collect::<Vec<_>>().join("\n")
     }
 }
 

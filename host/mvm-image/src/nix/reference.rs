@@ -70,7 +70,8 @@ impl NixReference {
     }
 }
 
-fn is_attribute(text: &str) -> bool {
+/// Whether it is names with dots between them, as packages have.
+pub(crate) fn is_attribute(text: &str) -> bool {
     text.split('.').all(|part| {
         let mut bytes = part.bytes();
         bytes
@@ -78,6 +79,16 @@ fn is_attribute(text: &str) -> bool {
             .is_some_and(|first| first.is_ascii_alphanumeric() || first == b'_')
             && bytes.all(|byte| byte.is_ascii_alphanumeric() || b"_-'+".contains(&byte))
     })
+}
+
+/// Whether it names a flake, and can stand between quotes in another.
+pub(crate) fn is_flake(text: &str) -> bool {
+    match text.strip_prefix("path:").unwrap_or(text) {
+        path if path.starts_with('/') => path
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"/._+-".contains(&byte)),
+        flake => flake == text && is_fetchable(flake) && !flake.contains(['$', '{']),
+    }
 }
 
 /// Whether `nix` can only take it for a flake: no option, and no part of a message.
