@@ -419,7 +419,7 @@ const COLLECTION: &str = r#"{
       shell = make "shell" "$busybox mkdir -p $out/bin; $busybox cp $busybox $out/bin/sh";
       more.greeter = make "greeter" ''
         $busybox mkdir -p $out/bin
-        echo "#!/bin/sh" > $out/bin/greet
+        echo '#!/bin/sh' > $out/bin/greet
         $busybox chmod +x $out/bin/greet
       '';
       buildEnv = { name, paths }: make name ''
