@@ -45,7 +45,7 @@ pub use error::{CreateError, LaunchError};
 pub const MVM_TEMPLATES: &str = "MVM_TEMPLATES";
 
 /// The environment variable that keeps `nix` off the network when it is `1`.
-pub const MVM_NIX_OFFLINE: &str = "MVM_NIX_OFFLINE";
+const MVM_NIX_OFFLINE: &str = "MVM_NIX_OFFLINE";
 
 /// The longest that a build with `nix` may take.
 const NIX_TIME_LIMIT: Duration = Duration::from_secs(60 * 60);

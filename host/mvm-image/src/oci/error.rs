@@ -247,9 +247,14 @@ impl SourceError {
             }
         };
         match self {
-            Self::UnknownDefault { .. } => {
-                Some("build the default images first, or check the name".into())
-            }
+            Self::UnknownDefault { name, .. } => Some(match crate::debian::recipe(name) {
+                Some(_) => format!("make it: `mvmctl setup --images {name}`"),
+                None => {
+                    let known = crate::debian::RECIPES.iter();
+                    let known: Vec<_> = known.map(|recipe| recipe.name).collect();
+                    format!("there are {}", known.join(", "))
+                }
+            }),
             Self::NoSuchDirectory { .. } | Self::NotAnImage { .. } => Some(
                 "give a directory or archive as written by `skopeo copy` or `docker save`".into(),
             ),
