@@ -210,6 +210,7 @@ impl<'a> Nix<'a> {
             ("sandbox-fallback", "false"),
             // What a flake says of where to fetch from and what to trust is not obeyed.
             ("accept-flake-config", "false"),
+            ("require-sigs", "true"),
             ("connect-timeout", "5"),
             ("stalled-download-timeout", "60"),
             ("download-attempts", "1"),

@@ -17,6 +17,12 @@ pub enum SourceError {
         /// Where its layout would be.
         directory: PathBuf,
     },
+    /// The image is not made of layers.
+    #[error("image `{image}` has no layers that others could be put above")]
+    NoLayers {
+        /// The image.
+        image: String,
+    },
     /// The directory of an `oci-layout:` source does not exist.
     #[error("no directory `{}`", directory.display())]
     NoSuchDirectory {
@@ -255,6 +261,9 @@ impl SourceError {
                     format!("there are {}", known.join(", "))
                 }
             }),
+            Self::NoLayers { .. } => {
+                Some("put the files into the Nix package, or begin from an OCI image".into())
+            }
             Self::NoSuchDirectory { .. } | Self::NotAnImage { .. } => Some(
                 "give a directory or archive as written by `skopeo copy` or `docker save`".into(),
             ),
