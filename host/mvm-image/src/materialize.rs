@@ -126,7 +126,7 @@ fn find(
             .map(Origin::Closure)
             .map_err(|error| MaterializeError::Nix {
                 image: source.to_string(),
-                source: error,
+                source: error.into(),
             });
     }
     oci::resolve(source, options.debian_layouts, &options.limits)
@@ -168,7 +168,7 @@ fn build(
             let packed = nix::pack(store, &resolved, options);
             let packed = packed.map_err(|error| MaterializeError::Nix {
                 image: image.into(),
-                source: error,
+                source: error.into(),
             })?;
             let stored = vec![packed.layer.unpacked];
             (packed.tree, vec![packed.layer], stored, packed.config)

@@ -104,7 +104,7 @@ impl Workbench {
 
     fn refused(&self, source: &str) -> NixError {
         match self.build(source) {
-            Err(MaterializeError::Nix { source, .. }) => source,
+            Err(MaterializeError::Nix { source, .. }) => *source,
             other => panic!("{other:?}"),
         }
     }
@@ -392,7 +392,7 @@ fn a_build_without_end_is_ended_with_everything_it_started() {
     let NixError::Build {
         source: RunNixError::TimedOut { .. },
         ..
-    } = &source
+    } = &*source
     else {
         panic!("{source:?}");
     };

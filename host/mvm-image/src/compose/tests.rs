@@ -1,5 +1,8 @@
+use std::time::Duration;
+
 use super::*;
 use crate::materialize::{MaterializeOptions, materialize};
+use crate::nix::NixOptions;
 use crate::progress::Silent;
 use crate::store::Store;
 
@@ -70,6 +73,11 @@ fn the_same_files_are_the_same_image_wherever_they_are_put_together() {
     let options = MaterializeOptions {
         limits: Limits::default(),
         debian_layouts: folder.path(),
+        nix: NixOptions {
+            directory: Path::new("/nowhere"),
+            offline: true,
+            time_limit: Duration::ZERO,
+        },
         progress: &Silent,
     };
     let image = materialize(&store, &one.source(), &options).unwrap();

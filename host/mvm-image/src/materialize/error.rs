@@ -29,7 +29,7 @@ pub enum MaterializeError {
         image: String,
         /// Why.
         #[source]
-        source: NixError,
+        source: Box<NixError>,
     },
     /// A layer is broken or refused.
     #[error("failed to unpack layer `{layer}` of image `{image}`")]
