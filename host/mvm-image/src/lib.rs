@@ -7,13 +7,13 @@
 
 mod atomic_file;
 pub mod boot;
-pub mod catalog;
 pub mod compose;
 pub mod debian;
 mod erofs;
 mod image;
 mod layer;
 mod limits;
+pub mod logical;
 mod materialize;
 mod merge;
 pub mod nix;

@@ -5,7 +5,7 @@ use std::fs;
 use std::process::Command;
 
 use mvm_contract::workload::Image;
-use mvm_image::catalog::{self, Catalog};
+use mvm_image::logical::{self, Catalog};
 use mvm_image::{ImageSource, Progress, debian};
 
 struct Silent;
@@ -132,7 +132,7 @@ fn version_of(layer: &std::path::Path, package: &str) -> String {
 fn assert_catalogued(image: &Image, layer: &std::path::Path, package: &str) {
     let home = tempfile::tempdir().unwrap();
     let catalog = Catalog::load(home.path(), None).unwrap();
-    let source = catalog::resolve(&catalog, image).unwrap();
+    let source = logical::resolve(&catalog, image).unwrap();
     assert!(matches!(source, ImageSource::Debian { .. }));
     let (Image::Python { version, packages } | Image::Node { version, packages }) = image else {
         panic!("not of a language");

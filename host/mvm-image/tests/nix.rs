@@ -10,7 +10,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use mvm_contract::workload::Image as LogicalImage;
-use mvm_image::catalog::{self, Catalog};
+use mvm_image::logical::{self, Catalog};
 use mvm_image::nix::{FlakeLock, NixError, NixOptions, RunNixError};
 use mvm_image::{
     Image, ImageSource, Limits, MaterializeError, MaterializeOptions, Silent, Store, materialize,
@@ -442,7 +442,7 @@ fn packages_of_a_collection_become_an_image_by_the_catalog() {
         fs::write(home.join("catalog.toml"), text).unwrap();
         let packages = vec!["shell".into(), "more.greeter".into()];
         let catalog = Catalog::load(&home, None).unwrap();
-        let source = catalog::resolve(&catalog, &LogicalImage::NixPackages { packages });
+        let source = logical::resolve(&catalog, &LogicalImage::NixPackages { packages });
         source.unwrap().to_string()
     };
     let source = resolved(&format!("path:{}", collection.display()));

@@ -21,8 +21,8 @@ use mvm_contract::{
 };
 use mvm_image::{
     ImageSource, Limits, Progress,
-    catalog::{self, Catalog},
     compose::{self, Composition, LayerContent, LayerTree},
+    logical::{self, Catalog},
     nix::{Flake, NixReference},
 };
 use mvm_runtime::{Runtime, durable};
@@ -211,7 +211,7 @@ fn base_image(
     declared_in: &Path,
 ) -> Result<ImageSource, BuildError> {
     let catalog = Catalog::load(runtime.home().root(), Some(declared_in))?;
-    let mut source = catalog::resolve(&catalog, image)?;
+    let mut source = logical::resolve(&catalog, image)?;
     match &mut source {
         ImageSource::OciLayout {
             directory: path, ..

@@ -4,8 +4,8 @@ use std::{io, path::PathBuf};
 
 use mvm_contract::{Coded, ErrorCode, canonical::WriteError};
 use mvm_image::{
-    catalog::{LoadCatalogError, ResolveImageError},
     compose::ComposeError,
+    logical::{LoadCatalogError, ResolveImageError},
 };
 use mvm_runtime::{ClientError, CreateError, EndError, keys::KeyStoreError};
 

@@ -31,7 +31,7 @@ use file::{CatalogFile, Entry};
 use crate::source::ImageSource;
 
 /// The file that every host has.
-const BUILT_IN: &str = include_str!("catalog/built-in.toml");
+const BUILT_IN: &str = include_str!("logical/built-in.toml");
 /// The file of all users of a host.
 const OF_THE_HOST: &str = "/etc/mvm/catalog.toml";
 /// The file of a project.
