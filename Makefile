@@ -61,6 +61,7 @@ check-python:
 	    $(PYTHON) -m pyright --pythonpath $(PYTHON)
 	cd tests && $(PYTHON) -m ruff check api docs && $(PYTHON) -m ruff format --check api docs && \
 	    $(PYTHON) -m pyright --pythonpath $(PYTHON)
+	cd guest/runner/python && $(PYTHON) -m ruff check . && $(PYTHON) -m ruff format --check .
 
 check-typescript:
 	$(REQUIRE) test

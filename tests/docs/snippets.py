@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-# Their blocks are compiled, not run: by the tests of mvm-compiler.
-DECLARATIONS = {"decorator-sdk.md", "declaration-cookbook.md"}
+# What declares something is compiled, not run: host/mvm-compiler/tests/documentation.rs.
+DECLARATIONS = {"declaration-cookbook.md", "decorator-sdk.md"}
 PAGES = sorted(page for page in (ROOT / "docs" / "sdk").glob("*.md") if page.name not in DECLARATIONS)
 # What a block is run as. `console` and `text` are for what is read, not run.
 LANGUAGES = {"python": "python", "typescript": "typescript", "ts": "typescript", "rust": "rust", "shell": "shell"}

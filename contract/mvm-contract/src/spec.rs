@@ -14,7 +14,7 @@ pub const DEFAULT_IMAGE: &str = "debian:python";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SandboxSpec {
-    /// The image: `debian:NAME`, `oci-layout:DIRECTORY[:REFERENCE]` or
+    /// The image: `debian:NAME`, `oci:HOST/PATH[:TAG]`, `oci-layout:DIRECTORY[:REFERENCE]` or
     /// `oci-archive:FILE[:REFERENCE]`.
     #[serde(default = "default_image")]
     pub image: String,

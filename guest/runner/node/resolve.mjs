@@ -1,32 +1,45 @@
-// How modules of a workload are found in a guest: TypeScript as the JavaScript it became when the
-// image was built, and `@mvm/sdk` as helpers that declare nothing.
+/** How modules are found in a guest: `@mvm/sdk` is the stub, and TypeScript is what was compiled beside it. */
+import { existsSync } from "node:fs";
+import { fileURLToPath } from "node:url";
 
-const SDK = new URL("./sdk.mjs", import.meta.url).href;
-const SPECIFIERS = new Map([
-  [".ts", ".js"],
-  [".mts", ".mjs"],
-]);
+const SDK = new URL("./node/sdk/", import.meta.url);
+const STUBS = { "@mvm/sdk": "index.js", "@mvm/sdk/declare": "declare/index.js" };
+/** What each ending of TypeScript is compiled to. */
+const COMPILED = { ".ts": ".js", ".tsx": ".js", ".mts": ".mjs", ".cts": ".cjs" };
 
 export async function resolve(specifier, context, next) {
-  if (specifier === "@mvm/sdk") return { url: SDK, shortCircuit: true };
-  try {
-    return await next(specifier, context);
-  } catch (error) {
-    for (const candidate of candidates(specifier)) {
-      try {
-        return await next(candidate, context);
-      } catch {
-        // The next one may be there.
-      }
-    }
-    throw error;
+  if (Object.hasOwn(STUBS, specifier)) {
+    return { url: new URL(STUBS[specifier], SDK).href, format: "module", shortCircuit: true };
   }
+  const compiled = compiledOf(specifier, context.parentURL);
+  if (compiled === undefined) return next(specifier, context);
+  const found = await next(compiled.href, context);
+  // What a compiler wrote from a module is one, whatever the app's package.json does not say.
+  return found.format === "commonjs" && compiled.pathname.endsWith(".js") ? { ...found, format: "module" } : found;
 }
 
-function candidates(specifier) {
-  if (!/^(\.|\/|file:)/.test(specifier)) return [];
-  for (const [written, made] of SPECIFIERS) {
-    if (specifier.endsWith(written)) return [specifier.slice(0, -written.length) + made];
+/** The file that a path to TypeScript, or one without an ending, means; none where it means itself. */
+function compiledOf(specifier, parent) {
+  if (!/^(\.{0,2}\/|file:)/.test(specifier)) return undefined;
+  let url;
+  try {
+    url = new URL(specifier, parent);
+  } catch {
+    return undefined;
   }
-  return [`${specifier}.js`, `${specifier}.mjs`, `${specifier}/index.js`];
+  if (url.protocol !== "file:") return undefined;
+  const ending = /\.[^./]+$/.exec(url.pathname)?.[0] ?? "";
+  const is = (path) => existsSync(fileURLToPath(path));
+  if (Object.hasOwn(COMPILED, ending)) {
+    const compiled = new URL(url);
+    compiled.pathname = url.pathname.slice(0, -ending.length) + COMPILED[ending];
+    return is(compiled) ? compiled : undefined;
+  }
+  if (is(url)) return undefined;
+  for (const tried of [".js", ".mjs", "/index.js"]) {
+    const compiled = new URL(url);
+    compiled.pathname += tried;
+    if (is(compiled)) return compiled;
+  }
+  return undefined;
 }

@@ -160,6 +160,10 @@ pub const CODES: &[(&str, &str)] = &[
         "bounded queues of calls are not supported",
     ),
     (
+        "E_UNSUPPORTED_REQUIRE",
+        "mvm is loaded in a way that says no names",
+    ),
+    (
         "E_UNSUPPORTED_SESSIONS",
         "workloads are not reached from declarations",
     ),
@@ -174,6 +178,10 @@ pub const CODES: &[(&str, &str)] = &[
     (
         "E_UNSUPPORTED_THREAT_TIER",
         "tiers of trust are not supported",
+    ),
+    (
+        "E_UNSUPPORTED_TYPE",
+        "a type has values that JSON cannot hold",
     ),
     ("E_UNUSED", "what a helper gives is not used"),
     ("E_VARIABLE_NAMES", "a secret's variable has two names"),

@@ -17,7 +17,7 @@ use crate::{
 /// A file as its caller read it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceFile {
-    /// Its path, as messages name it. Its ending says its language: `.py`.
+    /// Its path, as messages name it. Its ending says its language, such as `.py`, `.ts`, `.js` or `.rs`.
     pub path: String,
     /// Its text.
     pub text: String,
@@ -120,7 +120,7 @@ fn compile_here(files: &[SourceFile]) -> Compilation {
                     start,
                     format!("the name of `{}` does not say its language", file.path),
                 )
-                .hint("use a file that ends in `.py`"),
+                .hint("use a file that ends in `.py`, `.ts`, `.js` or `.rs`"),
             );
             readable = false;
             continue;
@@ -148,7 +148,7 @@ fn compile_here(files: &[SourceFile]) -> Compilation {
             );
             continue;
         }
-        let mut module = front::lower(language, id, &file.text);
+        let mut module = front::lower(language, &file.path, id, &file.text);
         readable &= module
             .diagnostics
             .iter()

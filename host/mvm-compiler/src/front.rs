@@ -1,15 +1,16 @@
 //! The front ends: one function per language, from text to the neutral tree.
 //!
-//! A front end measures the nesting of the text before its parser sees it and gives up above
-//! [`crate::limits::MAX_NESTING`] with `E_TOO_DEEP`; it runs on a stack of
-//! [`crate::limits::STACK_BYTES`]. The text is at most [`crate::MAX_SOURCE_BYTES`] long, so that
+//! A front end measures the nesting of the text before its parser sees it and gives up with
+//! `E_TOO_DEEP`: above [`crate::limits::MAX_NESTING`], on a stack of [`crate::limits::STACK_BYTES`],
+//! or above a bound of its own, on a stack of its own that is as large as its measure asks. The text is at most [`crate::MAX_SOURCE_BYTES`] long, so that
 //! every offset fits 32 bits. A syntax error is `E_SYNTAX`; what could be read is lowered beside it.
 
 use mvm_contract::workload::Language;
 
 use crate::{
-    Diagnostic, python,
-    syntax::{FileId, Module, Span},
+    python, rust,
+    syntax::{FileId, Module},
+    typescript,
 };
 
 /// The language that a file's name says.
@@ -24,20 +25,10 @@ pub(crate) fn language_of(path: &str) -> Option<Language> {
 }
 
 /// Lowers a file.
-pub(crate) fn lower(language: Language, file: FileId, text: &str) -> Module {
+pub(crate) fn lower(language: Language, path: &str, file: FileId, text: &str) -> Module {
     match language {
         Language::Python => python::lower(file, text),
-        Language::Node | Language::Rust => {
-            let mut module = Module::empty(file, language);
-            module.diagnostics.push(
-                Diagnostic::error(
-                    "E_UNSUPPORTED_LANGUAGE",
-                    Span::start_of(file),
-                    format!("declarations in {} are not read yet", language.as_str()),
-                )
-                .hint("declare the workload in Python"),
-            );
-            module
-        }
+        Language::Node => typescript::lower(path, file, text),
+        Language::Rust => rust::lower(file, text),
     }
 }

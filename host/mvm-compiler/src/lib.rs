@@ -17,8 +17,10 @@ mod limits;
 mod lockfile;
 mod python;
 pub mod render;
+mod rust;
 mod schema;
 mod syntax;
+mod typescript;
 mod value;
 
 pub use archive::{ArchiveEntry, ArchiveError, WORKLOAD_FILE, archive};

@@ -149,6 +149,21 @@ impl<'a> Schemas<'a> {
                 );
                 Json::Bool(true)
             }
+            TypeHint::Refused {
+                what,
+                instead,
+                span,
+            } => {
+                self.report.push(
+                    Diagnostic::error(
+                        "E_UNSUPPORTED_TYPE",
+                        *span,
+                        format!("{what} cannot be passed as JSON"),
+                    )
+                    .hint(*instead),
+                );
+                Json::Bool(true)
+            }
             TypeHint::Literal(values) => {
                 let mut found = Vec::new();
                 for value in values {

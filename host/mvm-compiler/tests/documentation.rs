@@ -23,11 +23,14 @@ fn declarations_compile() {
         let mut compiled = 0;
         for section in markdown::parse(&text) {
             for (index, block) in section.blocks.iter().enumerate() {
-                if block.info != "python" {
-                    continue;
-                }
+                let path = match block.info.as_str() {
+                    "python" => "app.py",
+                    "typescript" => "app.ts",
+                    "rust" => "app.rs",
+                    _ => continue,
+                };
                 let files = [SourceFile {
-                    path: "app.py".to_owned(),
+                    path: path.to_owned(),
                     text: block.text.clone(),
                 }];
                 let result = compile(&files);

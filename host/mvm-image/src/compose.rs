@@ -21,9 +21,11 @@ pub use error::ComposeError;
 pub use layer::{LayerContent, LayerFile, LayerTree};
 
 use crate::layer::{Blob, Compression};
-use crate::limits::Limits;
+use crate::materialize::MaterializeOptions;
 use crate::oci::{self, Layer, Resolved};
+use crate::registry::{self, RegistryReference};
 use crate::source::ImageSource;
+use crate::store::Store;
 use mvm_contract::Digest;
 
 /// Starts the name of a layout that is being made.
@@ -74,11 +76,14 @@ impl Composed {
 ///
 /// [`ComposeError::Base`].
 pub fn manifest_of(
+    store: &Store,
     source: &ImageSource,
-    debian_layouts: &Path,
-    limits: &Limits,
+    options: &MaterializeOptions<'_>,
 ) -> Result<Digest, ComposeError> {
-    Ok(resolve(source, debian_layouts, limits)?.manifest)
+    match source {
+        ImageSource::Registry(reference) => Ok(begin(store, source, reference, options)?.manifest),
+        _ => Ok(resolve(store, source, options)?.manifest),
+    }
 }
 
 /// Puts a layout into `layouts`, in a directory named after its manifest. One that is there
@@ -88,12 +93,12 @@ pub fn manifest_of(
 ///
 /// [`ComposeError`] says what could not be read or written; nothing unfinished stays.
 pub fn compose(
+    store: &Store,
     composition: &Composition<'_>,
     layouts: &Path,
-    debian_layouts: &Path,
-    limits: &Limits,
+    options: &MaterializeOptions<'_>,
 ) -> Result<Composed, ComposeError> {
-    let base = resolve(composition.base, debian_layouts, limits)?;
+    let base = resolve(store, composition.base, options)?;
     assemble(composition, &base, layouts)
 }
 
@@ -104,11 +109,11 @@ pub fn compose(
 ///
 /// As [`compose`].
 pub fn compose_on_archive(
+    store: &Store,
     archive: &Path,
     composition: &Composition<'_>,
     layouts: &Path,
-    debian_layouts: &Path,
-    limits: &Limits,
+    options: &MaterializeOptions<'_>,
 ) -> Result<Composed, ComposeError> {
     let read = |source| ComposeError::Read {
         path: archive.into(),
@@ -116,7 +121,7 @@ pub fn compose_on_archive(
     };
     let mut file = File::open(archive).map_err(read)?;
     let (digest, size) = Digest::of_reader(&mut file).map_err(read)?;
-    let mut base = resolve(composition.base, debian_layouts, limits)?;
+    let mut base = resolve(store, composition.base, options)?;
     base.layers = vec![Layer {
         name: archive.display().to_string(),
         blob: Blob {
@@ -207,13 +212,38 @@ pub fn remove_unfinished(layouts: &Path) {
 }
 
 fn resolve(
+    store: &Store,
     source: &ImageSource,
-    debian_layouts: &Path,
-    limits: &Limits,
+    options: &MaterializeOptions<'_>,
 ) -> Result<Resolved, ComposeError> {
-    oci::resolve(source, debian_layouts, limits).map_err(|error| ComposeError::Base {
+    if let ImageSource::Registry(reference) = source {
+        let mut pull = begin(store, source, reference, options)?;
+        let resolved = pull.complete();
+        let resolved = resolved.and_then(|resolved| pull.remember().map(|()| resolved));
+        return resolved.map_err(|error| ComposeError::Pull {
+            image: source.to_string(),
+            source: Box::new(error),
+        });
+    }
+    oci::resolve(source, options.debian_layouts, &options.limits).map_err(|error| {
+        ComposeError::Base {
+            image: source.to_string(),
+            source: error,
+        }
+    })
+}
+
+fn begin<'a>(
+    store: &'a Store,
+    source: &ImageSource,
+    reference: &'a RegistryReference,
+    options: &'a MaterializeOptions<'_>,
+) -> Result<registry::Pull<'a>, ComposeError> {
+    let (limits, progress) = (&options.limits, options.progress);
+    let begun = registry::begin(store, reference, options.registry, limits, progress);
+    begun.map_err(|error| ComposeError::Pull {
         image: source.to_string(),
-        source: error,
+        source: Box::new(error),
     })
 }
 

@@ -7,6 +7,7 @@
 
 mod atomic_file;
 pub mod boot;
+pub mod catalog;
 pub mod compose;
 pub mod debian;
 mod erofs;
@@ -19,6 +20,7 @@ mod merge;
 pub mod nix;
 mod oci;
 mod progress;
+pub mod registry;
 mod source;
 mod store;
 mod tar;
@@ -33,5 +35,5 @@ pub use mvm_contract::{Digest, ParseDigestError};
 pub use oci::SourceError;
 pub use progress::{Progress, Silent};
 pub use source::{ImageSource, ParseSourceError};
-pub use store::{Entry, Lock, RecordName, Seal, Staging, Store, StoreError};
+pub use store::{Clearing, Entry, Hold, Lock, RecordName, Seal, Staging, Store, StoreError};
 pub use tar::TarError;

@@ -16,16 +16,18 @@ use serde::{Deserialize, Serialize};
 
 pub use error::{LayerError, MaterializeError};
 
+use crate::catalog;
 use crate::erofs::{ErofsError, Extent, Layout};
 use crate::image::{Image, ImageConfig};
 use crate::layer::{Exceeded, LayerReader};
 use crate::limits::Limits;
 use crate::merge::{Merge, Tree};
-use crate::nix::{self, NixOptions};
+use crate::nix::{self, NixOptions, NixReference};
 use crate::oci::{self, Layer, Resolved};
 use crate::progress::Progress;
+use crate::registry::{self, RegistryOptions};
 use crate::source::ImageSource;
-use crate::store::{Entry, RecordName, Staging, Store};
+use crate::store::{Entry, RecordName, Staging, Store, StoreError};
 use crate::tar::TarReader;
 use mvm_contract::Digest;
 
@@ -41,22 +43,28 @@ pub struct MaterializeOptions<'a> {
     pub debian_layouts: &'a Path,
     /// How `nix` is run.
     pub nix: NixOptions<'a>,
+    /// How registries are reached.
+    pub registry: &'a RegistryOptions,
     /// Who is told how far the build is.
     pub progress: &'a dyn Progress,
 }
 
 /// What is remembered about a manifest that was built before.
 #[derive(Serialize, Deserialize)]
-struct Built {
-    image: Digest,
-    config: ImageConfig,
+pub(crate) struct Built {
+    pub(crate) image: Digest,
+    pub(crate) config: ImageConfig,
 }
+
+/// Where the records of [`Built`] are: one for each manifest and version of the writer.
+pub(crate) const BUILT: &str = "images";
 
 /// Makes the image that `source` names, or finds it in the store.
 ///
 /// The same manifest is built once however many processes ask for it at the
 /// same time: the others wait. A hit reads the image's documents, not its
-/// layers, and an image whose seal is broken is built anew.
+/// layers, and an image whose seal is broken is built anew. What it gives may
+/// be removed by others at once, unless the caller [holds](Store::hold) the store.
 ///
 /// # Errors
 /// [`MaterializeError`] says which image and layer failed and why; nothing of a
@@ -66,38 +74,129 @@ pub fn materialize(
     source: &ImageSource,
     options: &MaterializeOptions<'_>,
 ) -> Result<Image, MaterializeError> {
-    let name = || source.to_string();
-    let in_store = |error| MaterializeError::Store {
-        image: name(),
+    let name = source.to_string();
+    let _hold = store.hold().map_err(|error| in_store(&name, error))?;
+    let image = find_or_make(store, source, &name, options)?;
+    catalog::remember(store, &image).map_err(|error| in_store(&name, error))?;
+    Ok(image)
+}
+
+fn find_or_make(
+    store: &Store,
+    source: &ImageSource,
+    name: &str,
+    options: &MaterializeOptions<'_>,
+) -> Result<Image, MaterializeError> {
+    let failed = |error| MaterializeError::Source {
+        image: name.into(),
         source: error,
     };
-    let origin = find(store, source, options)?;
-    let (manifest, provenance) = match &origin {
-        Origin::Layers(resolved) => (resolved.manifest, None),
-        Origin::Closure(resolved) => (
-            resolved.closure.manifest(),
-            Some(resolved.provenance.clone()),
-        ),
-    };
-    let key = format!("{}-v{WRITER_VERSION}", manifest.hex());
-    let record = RecordName::new("images", &key).map_err(in_store)?;
-    let image = |entry: Entry, config: ImageConfig| Image {
-        digest: entry.digest,
-        path: entry.path,
-        size: entry.size,
-        manifest,
-        source: name(),
-        config,
-        provenance: provenance.clone(),
-    };
-    if let Some((entry, config)) = built_before(store, &record).map_err(in_store)? {
-        return Ok(image(entry, config));
+    if let ImageSource::Nix(reference) = source {
+        return make_closure(store, name, reference, options);
     }
-    let _building = store.lock(&format!("image-{key}")).map_err(in_store)?;
-    if let Some((entry, config)) = built_before(store, &record).map_err(in_store)? {
-        return Ok(image(entry, config));
+    if let ImageSource::Registry(reference) = source {
+        let pull_failed = |error| MaterializeError::Pull {
+            image: name.into(),
+            source: Box::new(error),
+        };
+        let (limits, progress) = (&options.limits, options.progress);
+        let pull = registry::begin(store, reference, options.registry, limits, progress);
+        let mut pull = pull.map_err(pull_failed)?;
+        // An image that was made needs no layers, and so no registry, any more.
+        let image = match find_built(store, name, pull.manifest)? {
+            Some(image) => image,
+            None => {
+                let resolved = pull.complete().map_err(pull_failed)?;
+                make_layers(store, name, resolved, options)?
+            }
+        };
+        pull.remember().map_err(pull_failed)?;
+        return Ok(image);
     }
-    let (staging, config) = build(store, &name(), origin, options)?;
+    let resolved = oci::resolve(source, options.debian_layouts, &options.limits);
+    make_layers(store, name, resolved.map_err(failed)?, options)
+}
+
+fn make_layers(
+    store: &Store,
+    name: &str,
+    resolved: Resolved,
+    options: &MaterializeOptions<'_>,
+) -> Result<Image, MaterializeError> {
+    let manifest = resolved.manifest;
+    make(store, name, manifest, options, || {
+        let total = resolved.layers.iter().map(|layer| layer.blob.size).sum();
+        options.progress.stage("checking layers", Some(total));
+        let (tree, stored) = read_layers(name, &resolved.layers, options)?;
+        options.progress.finish();
+        Ok(Merged {
+            tree,
+            layers: resolved.layers,
+            stored,
+            config: resolved.config,
+        })
+    })
+}
+
+fn make_closure(
+    store: &Store,
+    name: &str,
+    reference: &NixReference,
+    options: &MaterializeOptions<'_>,
+) -> Result<Image, MaterializeError> {
+    let failed = |error: nix::NixError| MaterializeError::Nix {
+        image: name.into(),
+        source: error.into(),
+    };
+    let mut resolved = nix::resolve(store, reference, options).map_err(failed)?;
+    if find_built(store, name, resolved.closure.manifest())?.is_none() {
+        resolved = nix::complete(store, reference, resolved, options).map_err(failed)?;
+    }
+    let manifest = resolved.closure.manifest();
+    let image = make(store, name, manifest, options, || {
+        let packed = nix::pack(store, &resolved, options).map_err(failed)?;
+        Ok(Merged {
+            tree: packed.tree,
+            stored: vec![packed.layer.unpacked],
+            layers: vec![packed.layer],
+            config: packed.config,
+        })
+    })?;
+    Ok(Image {
+        provenance: Some(resolved.provenance),
+        ..image
+    })
+}
+
+/// What an image is written from.
+struct Merged {
+    tree: Tree,
+    layers: Vec<Layer>,
+    /// Digest of each layer as stored.
+    stored: Vec<Digest>,
+    config: ImageConfig,
+}
+
+/// Finds an image in the store, or builds it.
+fn make(
+    store: &Store,
+    name: &str,
+    manifest: Digest,
+    options: &MaterializeOptions<'_>,
+    merge: impl FnOnce() -> Result<Merged, MaterializeError>,
+) -> Result<Image, MaterializeError> {
+    if let Some(image) = find_built(store, name, manifest)? {
+        return Ok(image);
+    }
+    let in_store = |error| in_store(name, error);
+    let lock = format!("image-{}", key_of(manifest));
+    let _building = store.lock(&lock).map_err(in_store)?;
+    if let Some(image) = find_built(store, name, manifest)? {
+        return Ok(image);
+    }
+    let merged = merge()?;
+    let config = merged.config.clone();
+    let staging = write(store, name, merged, options)?;
     options.progress.stage("publishing image", None);
     let entry = store.publish(staging).map_err(in_store)?;
     options.progress.finish();
@@ -105,42 +204,51 @@ pub fn materialize(
         image: entry.digest,
         config,
     };
+    let record = RecordName::new(BUILT, &key_of(manifest)).map_err(in_store)?;
     store.save_record(&record, &built).map_err(in_store)?;
-    Ok(image(entry, built.config))
+    Ok(image_of(name, manifest, entry, built.config))
 }
 
-/// What an image is made of.
-enum Origin {
-    Layers(Resolved),
-    Closure(nix::Resolved),
+/// What builds of a manifest are kept under.
+fn key_of(manifest: Digest) -> String {
+    format!("{}-v{WRITER_VERSION}", manifest.hex())
 }
 
-fn find(
-    store: &Store,
-    source: &ImageSource,
-    options: &MaterializeOptions<'_>,
-) -> Result<Origin, MaterializeError> {
-    if let ImageSource::Nix(reference) = source {
-        let resolved = nix::resolve(store, reference, options);
-        return resolved
-            .map(Origin::Closure)
-            .map_err(|error| MaterializeError::Nix {
-                image: source.to_string(),
-                source: error.into(),
-            });
+fn in_store(name: &str, source: StoreError) -> MaterializeError {
+    MaterializeError::Store {
+        image: name.into(),
+        source,
     }
-    oci::resolve(source, options.debian_layouts, &options.limits)
-        .map(Origin::Layers)
-        .map_err(|error| MaterializeError::Source {
-            image: source.to_string(),
-            source: error,
-        })
+}
+
+fn image_of(name: &str, manifest: Digest, entry: Entry, config: ImageConfig) -> Image {
+    Image {
+        digest: entry.digest,
+        path: entry.path,
+        size: entry.size,
+        manifest,
+        source: name.into(),
+        config,
+        provenance: None,
+    }
+}
+
+/// The image of a manifest that was built before and is intact.
+fn find_built(
+    store: &Store,
+    name: &str,
+    manifest: Digest,
+) -> Result<Option<Image>, MaterializeError> {
+    let in_store = |error| in_store(name, error);
+    let record = RecordName::new(BUILT, &key_of(manifest)).map_err(in_store)?;
+    let found = built_before(store, &record).map_err(in_store)?;
+    Ok(found.map(|(entry, config)| image_of(name, manifest, entry, config)))
 }
 
 fn built_before(
     store: &Store,
     record: &RecordName,
-) -> Result<Option<(Entry, ImageConfig)>, crate::store::StoreError> {
+) -> Result<Option<(Entry, ImageConfig)>, StoreError> {
     let Some(built) = store.load_record::<Built>(record)? else {
         return Ok(None);
     };
@@ -150,32 +258,19 @@ fn built_before(
         .map(|entry| (entry, built.config)))
 }
 
-fn build(
+fn write(
     store: &Store,
     image: &str,
-    origin: Origin,
+    merged: Merged,
     options: &MaterializeOptions<'_>,
-) -> Result<(Staging, ImageConfig), MaterializeError> {
-    let (tree, layers, stored, config) = match origin {
-        Origin::Layers(Resolved { layers, config, .. }) => {
-            let total = layers.iter().map(|layer| layer.blob.size).sum();
-            options.progress.stage("checking layers", Some(total));
-            let (tree, stored) = read_layers(image, &layers, options)?;
-            options.progress.finish();
-            (tree, layers, stored, config)
-        }
-        Origin::Closure(resolved) => {
-            let packed = nix::pack(store, &resolved, options);
-            let packed = packed.map_err(|error| MaterializeError::Nix {
-                image: image.into(),
-                source: error.into(),
-            })?;
-            let stored = vec![packed.layer.unpacked];
-            (packed.tree, vec![packed.layer], stored, packed.config)
-        }
-    };
+) -> Result<Staging, MaterializeError> {
+    let Merged {
+        tree,
+        layers,
+        stored,
+        ..
+    } = merged;
     let total = layers.iter().map(|layer| layer.blob.size).sum();
-
     let writing = |error| MaterializeError::Write {
         image: image.into(),
         source: error,
@@ -195,7 +290,7 @@ fn build(
     write_contents(image, &layers, &stored, &extents, &staging, options)?;
     layout.write_checksum(staging.file()).map_err(writing)?;
     options.progress.finish();
-    Ok((staging, config))
+    Ok(staging)
 }
 
 /// The first pass: the merged tree, and the digest of each layer as stored.

@@ -8,6 +8,8 @@
 mod archive;
 mod closure;
 mod error;
+mod failure;
+mod locate;
 mod lock;
 mod program;
 mod reference;
@@ -32,7 +34,9 @@ pub(crate) use tree::Packed;
 
 use crate::materialize::MaterializeOptions;
 use crate::store::{RecordName, Store};
-use closure::{digest_of, store_path};
+use closure::store_path;
+use failure::{build_failed, evaluate_failed};
+use locate::{Located, check_directory, locate_directory, locate_fetched};
 use mvm_contract::{Digest, canonical};
 use program::{Nix, physical};
 
@@ -73,16 +77,6 @@ pub(crate) struct Resolved {
     pub provenance: NixProvenance,
 }
 
-/// A flake that `nix` can be given.
-struct Located {
-    /// As `nix` takes it.
-    url: String,
-    /// As a message names it.
-    name: String,
-    nar_hash: Digest,
-    lock: FlakeLock,
-}
-
 /// Builds what `reference` names, or knows from the store's records what it gives.
 ///
 /// A pin and a lock are checked before anything is fetched or built.
@@ -91,15 +85,51 @@ pub(crate) fn resolve(
     reference: &NixReference,
     options: &MaterializeOptions<'_>,
 ) -> Result<Resolved, NixError> {
-    let directory = match &reference.flake {
-        Flake::Directory(directory) => Some(check_directory(directory, reference.pin, options)?),
-        Flake::Fetched(_) => None,
-    };
+    let directory = find_directory(reference, options)?;
     if let Some((_, nar_hash)) = directory
         && let Some(resolved) = resolved_before(store, nar_hash, &reference.attribute)?
     {
         return Ok(resolved);
     }
+    resolve_anew(store, reference, directory, options)
+}
+
+/// What was resolved, once all of it is there: `nix` is asked again where its store is gone.
+pub(crate) fn complete(
+    store: &Store,
+    reference: &NixReference,
+    resolved: Resolved,
+    options: &MaterializeOptions<'_>,
+) -> Result<Resolved, NixError> {
+    let is_there = |path: &ClosurePath| {
+        physical(options.nix.directory, &path.path)
+            .symlink_metadata()
+            .is_ok()
+    };
+    if resolved.closure.paths.iter().all(is_there) {
+        return Ok(resolved);
+    }
+    let directory = find_directory(reference, options)?;
+    resolve_anew(store, reference, directory, options)
+}
+
+/// The flake's directory, where it is in one, without symlinks, and the digest of its NAR.
+fn find_directory(
+    reference: &NixReference,
+    options: &MaterializeOptions<'_>,
+) -> Result<Option<(PathBuf, Digest)>, NixError> {
+    match &reference.flake {
+        Flake::Directory(directory) => check_directory(directory, reference.pin, options).map(Some),
+        Flake::Fetched(_) => Ok(None),
+    }
+}
+
+fn resolve_anew(
+    store: &Store,
+    reference: &NixReference,
+    directory: Option<(PathBuf, Digest)>,
+    options: &MaterializeOptions<'_>,
+) -> Result<Resolved, NixError> {
     let log = prepare(options.nix.directory, reference)?;
     let name = match &directory {
         Some((path, _)) => path.display().to_string(),
@@ -138,39 +168,6 @@ pub(crate) fn pack(
     )?;
     options.progress.finish();
     Ok(packed)
-}
-
-/// The flake's directory without symlinks, and the digest of its NAR, which is the pin's.
-fn check_directory(
-    directory: &Path,
-    pin: Option<Digest>,
-    options: &MaterializeOptions<'_>,
-) -> Result<(PathBuf, Digest), NixError> {
-    let no_flake = |source| NixError::NoFlake {
-        directory: directory.into(),
-        source,
-    };
-    let path = directory.canonicalize().map_err(no_flake)?;
-    path.join("flake.nix")
-        .symlink_metadata()
-        .map_err(no_flake)?;
-    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/._+-".contains(byte);
-    if !path.as_os_str().as_encoded_bytes().iter().all(plain) {
-        return Err(NixError::FlakePath { directory: path });
-    }
-    let digest = archive::archive(&path, &options.limits, &mut archive::Nothing);
-    let actual = digest.map_err(|source| NixError::ReadFlake {
-        directory: path.clone(),
-        source,
-    })?;
-    match pin {
-        Some(expected) if expected != actual => Err(NixError::Pin {
-            directory: path,
-            expected,
-            actual,
-        }),
-        _ => Ok((path, actual)),
-    }
 }
 
 /// What a flake with these bytes gave, if all that it takes in was locked then.
@@ -212,116 +209,6 @@ fn prepare(directory: &Path, reference: &NixReference) -> Result<PathBuf, NixErr
         })?;
     let name = Digest::of(reference.to_string().as_bytes()).hex();
     Ok(logs.join(format!("{}.log", &name[..32])))
-}
-
-/// Names of the inputs of a `flake.nix`, those that only its function names among them.
-const INPUTS: &str = "flake: builtins.attrNames ((flake.inputs or {}) \
-     // builtins.removeAttrs (builtins.functionArgs flake.outputs) [ \"self\" ])";
-
-/// Looks at what the flake takes in, with neither network nor any file outside it.
-fn locate_directory(
-    nix: &Nix<'_>,
-    path: &Path,
-    nar_hash: Digest,
-    reference: &NixReference,
-) -> Result<Located, NixError> {
-    let name = path.display().to_string();
-    let file = format!("{name}/flake.nix");
-    let allowed = format!("flake={name}");
-    #[rustfmt::skip]
-    let arguments = [
-        "--offline", "--impure", "--json", "--option", "restrict-eval", "true",
-        "-I", &allowed, "--file", &file, "--apply", INPUTS, "",
-    ];
-    let answer = nix
-        .run(&["eval"], &arguments)
-        .map_err(|source| evaluate_failed(&name, source))?;
-    let inputs: Vec<String> =
-        serde_json::from_slice(&answer).map_err(|source| NixError::Answer {
-            question: "eval",
-            source,
-        })?;
-    let lock = lock::read(path, &inputs).map_err(NixError::Lock)?;
-    if let FlakeLock::Unlocked { inputs } = &lock
-        && reference.pin.is_some()
-    {
-        return Err(NixError::UnlockedInputs {
-            directory: path.into(),
-            inputs: inputs.clone(),
-        });
-    }
-    Ok(Located {
-        // With the hash, `nix` refuses files that have changed since.
-        url: format!(
-            "path:{name}?narHash=sha256-{}",
-            base64(nar_hash).replace('+', "%2B")
-        ),
-        name,
-        nar_hash,
-        lock,
-    })
-}
-
-#[derive(Deserialize)]
-struct Metadata {
-    url: String,
-    path: String,
-    locked: LockedFlake,
-    locks: Locks,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct LockedFlake {
-    nar_hash: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Locks {
-    root: String,
-    nodes: std::collections::BTreeMap<String, LocksNode>,
-}
-
-#[derive(Deserialize)]
-struct LocksNode {
-    #[serde(default)]
-    inputs: std::collections::BTreeMap<String, serde_json::Value>,
-}
-
-/// Lets `nix` fetch a flake and lock its reference: what is built is what was looked at.
-fn locate_fetched(
-    nix: &Nix<'_>,
-    flake: &str,
-    options: &MaterializeOptions<'_>,
-) -> Result<Located, NixError> {
-    options.progress.stage("fetching the flake", None);
-    let answer = nix
-        .run(
-            &["flake", "metadata"],
-            &["--no-write-lock-file", "--show-trace", "--json", flake],
-        )
-        .map_err(|source| evaluate_failed(flake, source))?;
-    let metadata: Metadata =
-        serde_json::from_slice(&answer).map_err(|source| NixError::Answer {
-            question: "flake metadata",
-            source,
-        })?;
-    let path = store_path(&metadata.path)?;
-    let hash = metadata.locked.nar_hash.unwrap_or_default();
-    let nar_hash = digest_of(&hash).ok_or_else(|| NixError::NarHash {
-        path: path.into(),
-        hash: hash.clone(),
-    })?;
-    let root = metadata.locks.nodes.get(&metadata.locks.root);
-    let inputs: Vec<_> = root.map_or(Vec::new(), |root| root.inputs.keys().cloned().collect());
-    let source = physical(options.nix.directory, path);
-    let lock = lock::read(&source, &inputs).map_err(NixError::Lock)?;
-    Ok(Located {
-        name: metadata.url.clone(),
-        url: metadata.url,
-        nar_hash,
-        lock,
-    })
 }
 
 #[derive(Deserialize)]
@@ -389,79 +276,4 @@ fn build(
         },
         closure,
     })
-}
-
-fn evaluate_failed(flake: &str, source: RunNixError) -> NixError {
-    if let Some(error) = fetch_failed(flake, &source) {
-        return error;
-    }
-    NixError::Evaluate {
-        flake: flake.into(),
-        source,
-    }
-}
-
-fn build_failed(flake: &str, attribute: &str, source: RunNixError) -> NixError {
-    if let Some(error) = fetch_failed(flake, &source) {
-        return error;
-    }
-    let (flake, attribute) = (flake.into(), attribute.into());
-    match &source {
-        RunNixError::Failed { tail, .. } if tail.contains("does not provide attribute") => {
-            NixError::NoSuchAttribute {
-                flake,
-                attribute,
-                source,
-            }
-        }
-        _ => NixError::Build {
-            flake,
-            attribute,
-            source,
-        },
-    }
-}
-
-/// What cannot be fetched, if that is why `nix` failed: in its own words, which name the host.
-fn fetch_failed(flake: &str, source: &RunNixError) -> Option<NixError> {
-    const COMPLAINTS: [&str; 5] = [
-        "unable to download",
-        "unable to access",
-        "Could not resolve host",
-        "Couldn't resolve host",
-        "in the flake registries",
-    ];
-    let RunNixError::Failed { tail, .. } = source else {
-        return None;
-    };
-    let complaint = tail.lines().find(|line| {
-        // What only slows it down is a warning. What a builder says has its name before it.
-        let own = line.starts_with("error: ") || line.starts_with("fatal: ");
-        own && COMPLAINTS.iter().any(|complaint| line.contains(complaint))
-    })?;
-    let input = tail.lines().find_map(|line| {
-        let (_, input) = line.split_once("while updating the flake input '")?;
-        input.split_once('\'').map(|(input, _)| input.to_owned())
-    });
-    Some(NixError::Fetch {
-        flake: flake.into(),
-        input,
-        complaint: complaint.into(),
-    })
-}
-
-/// The digest in the form of `narHash`, without its `sha256-`.
-fn base64(digest: Digest) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(44);
-    for chunk in digest.as_bytes().chunks(3) {
-        let byte = |index: usize| u32::from(chunk.get(index).copied().unwrap_or(0));
-        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-        for digit in 0..=chunk.len() {
-            let value = bits >> (18 - 6 * digit) & 63;
-            text.push(char::from(ALPHABET[value as usize]));
-        }
-        text.extend(std::iter::repeat_n('=', 3 - chunk.len()));
-    }
-    text
 }

@@ -17,7 +17,9 @@ use crate::limits::Limits;
 use crate::source::{ImageSource, is_default_name};
 use mvm_contract::Digest;
 
+pub(crate) use document::{DOCUMENT_TYPES, type_of};
 pub use error::SourceError;
+pub(crate) use resolve::{Document, check_nesting, config_of, layers_of, read_document_of};
 
 use std::path::{Path, PathBuf};
 
@@ -76,6 +78,10 @@ pub(crate) fn resolve(
             }
             resolve_layout(directory, reference.as_deref(), limits)
         }
+        // It is pulled instead: `registry::begin`.
+        ImageSource::Registry(reference) => Err(SourceError::InRegistry {
+            reference: reference.to_string(),
+        }),
         ImageSource::OciArchive { file, reference } => {
             let archive = archive::Archive::open(file, limits)?;
             if archive.contains("oci-layout") {
@@ -91,6 +97,18 @@ pub(crate) fn resolve(
             }
         }
     }
+}
+
+/// Finds the image of a manifest in a directory that has `blobs/sha256` and all of its blobs.
+pub(crate) fn resolve_in(
+    directory: &Path,
+    manifest: Digest,
+    bytes: &[u8],
+    limits: &Limits,
+) -> Result<Resolved, SourceError> {
+    let media_type = type_of(bytes, &manifest.to_string())?;
+    let blobs = blobs::Blobs::Directory(directory.into());
+    resolve::resolve_manifest_at(&blobs, manifest, bytes, &media_type, limits)
 }
 
 fn resolve_layout(

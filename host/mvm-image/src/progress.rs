@@ -12,6 +12,8 @@ pub trait Progress {
     fn advance(&self, bytes: u64);
     /// The stage is over.
     fn finish(&self);
+    /// Something that the user should know, such as what a tag means.
+    fn note(&self, _text: &str) {}
 }
 
 /// Tells nobody.

@@ -7,12 +7,13 @@ use std::str::FromStr;
 use mvm_contract::{Digest, ParseDigestError};
 
 use crate::nix::NixReference;
+use crate::registry::{ParseReferenceError, RegistryReference};
 
 /// Where an image comes from.
 ///
 /// The text forms are `debian:NAME`, `oci-layout:DIR[:REFERENCE]`,
-/// `oci-layout:DIR@sha256:HEX`, the same two with `oci-archive:FILE`, and
-/// `nix:FLAKE#ATTRIBUTE[@sha256:HEX]`.
+/// `oci-layout:DIR@sha256:HEX`, the same two with `oci-archive:FILE`,
+/// `oci:HOST[:PORT]/PATH[:TAG][@sha256:HEX]`, and `nix:FLAKE#ATTRIBUTE[@sha256:HEX]`.
 /// The path ends at its first colon, as it does for skopeo; a path that itself
 /// has a colon cannot be named.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +37,8 @@ pub enum ImageSource {
         /// A reference name, or `@sha256:...`; needed when there are several images.
         reference: Option<String>,
     },
+    /// An image in a registry.
+    Registry(RegistryReference),
     /// A package of a Nix flake.
     Nix(NixReference),
 }
@@ -60,6 +63,15 @@ pub enum ParseSourceError {
     NoPath {
         /// The text as given.
         text: String,
+    },
+    /// What follows `oci:` is not a reference to an image in a registry.
+    #[error("`{text}` names no image in a registry")]
+    Reference {
+        /// The text as given.
+        text: String,
+        /// Why.
+        #[source]
+        source: ParseReferenceError,
     },
     /// What follows `nix:` is not a flake and an attribute.
     #[error("`{text}` does not name a flake and one of its attributes")]
@@ -89,17 +101,18 @@ impl ParseSourceError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Scheme { .. } | Self::NoPath { .. } => Some(
-                "use `debian:NAME`, `oci-layout:DIR[:REFERENCE]`, `oci-archive:FILE[:REFERENCE]` or \
-                 `nix:FLAKE#ATTRIBUTE`"
+                "use `debian:NAME`, `oci:HOST/PATH[:TAG]`, `oci-layout:DIR[:REFERENCE]`, \
+                 `oci-archive:FILE[:REFERENCE]` or `nix:FLAKE#ATTRIBUTE`"
                     .into(),
             ),
             Self::DebianName { .. } => Some("use a name such as `debian:python`".into()),
-            Self::NixReference { .. } => {
-                Some("use `nix:DIRECTORY#ATTRIBUTE[@sha256:HEX]`, such as `nix:./flake#default`".into())
-            }
-            Self::NixPin { .. } => Some(
-                "fetch it, and pin the directory: `nix:DIRECTORY#ATTRIBUTE@sha256:HEX`".into(),
+            Self::Reference { source, .. } => source.hint(),
+            Self::NixReference { .. } => Some(
+                "use `nix:DIRECTORY#ATTRIBUTE[@sha256:HEX]`, such as `nix:./flake#default`".into(),
             ),
+            Self::NixPin { .. } => {
+                Some("fetch it, and pin the directory: `nix:DIRECTORY#ATTRIBUTE@sha256:HEX`".into())
+            }
             Self::Digest { .. } => None,
         }
     }
@@ -129,6 +142,14 @@ impl FromStr for ImageSource {
             "oci-archive" => {
                 let (file, reference) = split_reference(text, rest)?;
                 Ok(Self::OciArchive { file, reference })
+            }
+            "oci" => {
+                let reference = rest.parse();
+                let reference = reference.map_err(|source| ParseSourceError::Reference {
+                    text: text.into(),
+                    source,
+                })?;
+                Ok(Self::Registry(reference))
             }
             "nix" => NixReference::parse(text, rest).map(Self::Nix),
             _ => Err(ParseSourceError::Scheme { text: text.into() }),
@@ -173,12 +194,13 @@ impl fmt::Display for ImageSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (scheme, path, reference) = match self {
             Self::Debian { name } => return write!(f, "debian:{name}"),
+            Self::Registry(reference) => return write!(f, "oci:{reference}"),
+            Self::Nix(reference) => return reference.fmt(f),
             Self::OciLayout {
                 directory,
                 reference,
             } => ("oci-layout", directory, reference),
             Self::OciArchive { file, reference } => ("oci-archive", file, reference),
-            Self::Nix(reference) => return reference.fmt(f),
         };
         write!(f, "{scheme}:{}", path.display())?;
         match reference {
@@ -201,6 +223,7 @@ mod tests {
             "oci-layout:/images/base",
             "oci-layout:relative:latest",
             "oci-archive:/tmp/a.tar:name/of:tag",
+            "oci:registry.example:5000/team/app:1.2",
             &pinned,
         ] {
             assert_eq!(text.parse::<ImageSource>().unwrap().to_string(), text);
@@ -223,6 +246,8 @@ mod tests {
             "oci-layout:",
             "oci-archive::v1",
             "debian:../x",
+            "oci:",
+            "oci:ubuntu:24.04",
         ] {
             assert!(
                 text.parse::<ImageSource>().unwrap_err().hint().is_some(),

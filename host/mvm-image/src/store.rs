@@ -6,6 +6,8 @@
 //! <root>/records/<folder>/    small JSON values that speed things up, all rebuildable
 //! <root>/staging/             files being written, each locked by its writer
 //! <root>/locks/               one file per lock that is held right now
+//! <root>/in-use.lock          held by whoever needs content, or removes it
+//! <root>/pulled/              a store of its own: what came from registries, as it came
 //! ```
 //!
 //! Everything becomes visible by rename, so a reader sees all of a file or none
@@ -14,6 +16,7 @@
 
 mod error;
 mod lock;
+mod removal;
 mod seal;
 mod staging;
 #[cfg(test)]
@@ -29,6 +32,7 @@ use serde::de::DeserializeOwned;
 
 pub use error::StoreError;
 pub use lock::Lock;
+pub use removal::{Clearing, Hold};
 pub use seal::{Entry, Seal};
 pub use staging::Staging;
 

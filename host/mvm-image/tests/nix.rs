@@ -1,5 +1,5 @@
 //! `nix:` images with the real `nix`, checked by `fsck.erofs` and against `nix`'s own store.
-#![allow(missing_docs, clippy::unwrap_used)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::print_stderr)]
 
 mod support;
 
@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use mvm_contract::workload::Image as LogicalImage;
 use mvm_image::logical::{self, Catalog};
 use mvm_image::nix::{FlakeLock, NixError, NixOptions, RunNixError};
+use mvm_image::registry::RegistryOptions;
 use mvm_image::{
     Image, ImageSource, Limits, MaterializeError, MaterializeOptions, Silent, Store, materialize,
 };
@@ -97,6 +98,7 @@ impl Workbench {
                 offline: false,
                 time_limit,
             },
+            registry: &RegistryOptions::default(),
             progress: &Silent,
         };
         materialize(&self.store, &source, &options)
@@ -205,6 +207,10 @@ fn the_same_flake_gives_the_same_bytes_elsewhere() {
     assert_eq!(again.digest, second.digest);
     assert_eq!(again.provenance, second.provenance);
     assert!(!other.nix().exists());
+    // Without the image, what it was made of is built again.
+    fs::remove_file(&second.path).unwrap();
+    let anew = other.build(&default_of(&flake)).unwrap();
+    assert_eq!(anew.digest, second.digest);
 
     // Another flake is built, and not taken for the one before.
     fs::write(

@@ -38,6 +38,7 @@ fn build(scratch: &Path) -> Result<mvm_image::Image, String> {
         limits: Limits::default(),
         debian_layouts: scratch,
         nix: support::no_nix(),
+        registry: &mvm_image::registry::RegistryOptions::default(),
         progress: &Silent,
     };
     materialize(&store, &source, &options)
@@ -154,6 +155,7 @@ fn child_stops_while_writing() {
         limits: Limits::default(),
         debian_layouts: &scratch,
         nix: support::no_nix(),
+        registry: &mvm_image::registry::RegistryOptions::default(),
         progress: &StopWhileWriting(scratch.join("writing")),
     };
     materialize(&store, &source, &options).unwrap();
@@ -254,6 +256,7 @@ fn a_layer_that_changes_between_the_passes_is_refused() {
         limits: Limits::default(),
         debian_layouts: bench.scratch.path(),
         nix: support::no_nix(),
+        registry: &mvm_image::registry::RegistryOptions::default(),
         progress: &Meddle(blob),
     };
     let error = materialize(&bench.store, &source, &options).unwrap_err();

@@ -8,7 +8,10 @@ mod error;
 use std::{collections::BTreeMap, os::fd::OwnedFd, process::Stdio, time::Duration};
 
 use mvm_admission::Seal;
-use mvm_contract::{SandboxId, SandboxSpec, plan::LaunchPath};
+use mvm_contract::{
+    SandboxId, SandboxSpec,
+    plan::{LaunchPath, Profile},
+};
 use mvm_image::{
     Image, ImageConfig, ImageSource, MaterializeOptions, Progress, boot::BootArtifacts,
     nix::NixOptions,
@@ -193,6 +196,8 @@ struct Resolved {
     shape: TemplateShape,
     key: String,
     pool: PoolName,
+    /// Until the sandbox can be seen: its image is not removed.
+    _hold: mvm_image::Hold,
 }
 
 fn resolve(
@@ -201,14 +206,13 @@ fn resolve(
     progress: &(dyn Progress + Sync),
 ) -> Result<Resolved, CreateError> {
     spec.validate()?;
-    // Before the network or the store is asked for anything.
-    let bounds = keys::host_policy(&runtime.home)?.bounds_for(runtime.profile);
-    mvm_admission::screen_source(&spec.image, &bounds).map_err(AdmissionError::Denied)?;
+    screen(runtime, &spec.image)?;
     if let Some(name) = &spec.name {
         registry::check_name_free(&runtime.home, name)?;
     }
     disk::check_free(&runtime.home)?;
     let boot = boot_artifacts(runtime)?;
+    let hold = hold_images(runtime)?;
     let image = materialize(runtime, &spec.image, progress)?;
     let pool = PoolName {
         image: spec.image.clone(),
@@ -237,6 +241,7 @@ fn resolve(
         shape,
         key,
         pool,
+        _hold: hold,
     })
 }
 
@@ -384,6 +389,20 @@ pub(crate) fn kernel_files(
     })
 }
 
+/// Refuses what the policy refuses by its name alone, before the network or the store is asked for
+/// anything.
+pub(crate) fn screen(runtime: &Runtime, image: &str) -> Result<(), CreateError> {
+    let bounds = keys::host_policy(&runtime.home)?.bounds_for(runtime.profile);
+    let screened = mvm_admission::screen_source(image, &bounds);
+    Ok(screened.map_err(AdmissionError::Denied)?)
+}
+
+/// Keeps images from being removed that are about to be used.
+pub(crate) fn hold_images(runtime: &Runtime) -> Result<mvm_image::Hold, CreateError> {
+    let store = mvm_image::Store::open(runtime.home.store()).map_err(CreateError::Store)?;
+    store.hold().map_err(CreateError::Store)
+}
+
 /// Makes an image ready, or finds it so.
 pub(crate) fn materialize(
     runtime: &Runtime,
@@ -391,7 +410,20 @@ pub(crate) fn materialize(
     progress: &dyn Progress,
 ) -> Result<Image, CreateError> {
     let source: ImageSource = name.parse()?;
+    with_images(runtime, progress, |store, options| {
+        Ok(mvm_image::materialize(store, &source, options)?)
+    })
+}
+
+/// Does something with the store and the ways images are made ready.
+pub(crate) fn with_images<T, E: From<CreateError>>(
+    runtime: &Runtime,
+    progress: &dyn Progress,
+    act: impl FnOnce(&mvm_image::Store, &MaterializeOptions<'_>) -> Result<T, E>,
+) -> Result<T, E> {
     let store = mvm_image::Store::open(runtime.home.store()).map_err(CreateError::Store)?;
+    let mut registry = runtime.registry.clone();
+    registry.refuse_insecure = runtime.profile == Profile::Production;
     let options = MaterializeOptions {
         limits: mvm_image::Limits::default(),
         debian_layouts: &runtime.home.layouts(),
@@ -400,9 +432,10 @@ pub(crate) fn materialize(
             offline: std::env::var_os(MVM_NIX_OFFLINE).is_some_and(|value| value == "1"),
             time_limit: NIX_TIME_LIMIT,
         },
+        registry: &registry,
         progress,
     };
-    Ok(mvm_image::materialize(&store, &source, &options)?)
+    act(&store, &options)
 }
 
 /// The image's configuration under the specification's.

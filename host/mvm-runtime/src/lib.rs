@@ -22,6 +22,7 @@ pub mod durable;
 mod fault;
 mod folder;
 mod home;
+mod images;
 pub mod keys;
 mod launch;
 mod lease;
@@ -65,11 +66,16 @@ pub use command::{Command, CommandDefaults, CommandParts, DEFAULT_GRACE};
 pub use disk::DiskError;
 pub use folder::FolderError;
 pub use home::{Home, HomeError, MVM_HOME};
+pub use images::{ImageError, ImageRecord, ImageUser, RemovedImage};
 pub use launch::{CreateError, LaunchError, MVM_TEMPLATES};
 pub use lease::{Phase, causes};
 pub use lifecycle::{LifecycleError, RestoreOptions, SnapshotOptions};
 pub use logs::{LogReader, LogSource};
-pub use mvm_image::{Progress, Silent};
+pub use mvm_image::{
+    Digest, Progress, Silent,
+    catalog::{CatalogImage, ExportFormat, Freed},
+    registry::{MVM_INSECURE_REGISTRIES, PullPolicy, RegistryOptions},
+};
 pub use plan::{GuestSoftware, PlanError};
 pub use pool::{DEFAULT_IDLE_SECONDS, MVM_SPARES, PoolError, PoolRecord};
 pub use record::{Ownership, RecordError, SandboxRecord, StartOrigin};
@@ -92,6 +98,7 @@ pub struct Runtime {
     supervisor: SupervisorProgram,
     boot_console: bool,
     profile: Profile,
+    registry: RegistryOptions,
 }
 
 /// How a supervisor process is started: a program that calls [`supervise`] first thing.
@@ -130,6 +137,7 @@ impl Runtime {
             supervisor,
             boot_console: false,
             profile: Profile::default(),
+            registry: RegistryOptions::from_environment(),
         }
     }
 
@@ -198,13 +206,32 @@ impl Runtime {
         launch::dry_run(self, spec, progress)
     }
 
-    /// Makes an image ready, or finds it so; nothing starts.
+    /// Makes an image ready, or finds it so; nothing starts. What the policy of this host refuses
+    /// by its name is refused before its registry is asked.
     pub fn prepare_image(
         &self,
         source: &str,
         progress: &(dyn Progress + Sync),
     ) -> Result<mvm_image::Image, CreateError> {
+        launch::screen(self, source)?;
+        launch::screen(self, source)?;
         launch::materialize(self, source, progress)
+    }
+
+    /// Does something with the image store and the ways images are made ready, for an image that
+    /// the host's policy does not forbid: that is seen before anybody is asked for it.
+    ///
+    /// # Errors
+    ///
+    /// What the policy forbids, that the store cannot be opened, and what `act` gives.
+    pub fn with_images<T, E: From<CreateError>>(
+        &self,
+        source: &str,
+        progress: &dyn Progress,
+        act: impl FnOnce(&mvm_image::Store, &mvm_image::MaterializeOptions<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        launch::screen(self, source)?;
+        launch::with_images(self, progress, act)
     }
 
     /// Why a sandbox is to boot instead of being forked; nothing when it is forked.

@@ -371,6 +371,8 @@ impl Runtime {
             registry::check_name_free(&self.home, name)?;
         }
         crate::disk::check_free(&self.home).map_err(CreateError::Disk)?;
+        // Its image stays, whatever becomes of the snapshot, until the sandbox can be seen.
+        let _hold = launch::hold_images(self)?;
         let manifest = snapshot::manifest_of(&self.home, folder)?;
         let digest = manifest.digest();
         let mut spec = manifest.spec;

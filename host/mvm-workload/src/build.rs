@@ -20,7 +20,7 @@ use mvm_contract::{
     workload::{App, Entrypoint, Image, SOURCE_DIRECTORY, Workload},
 };
 use mvm_image::{
-    ImageSource, Limits, Progress,
+    ImageSource, Progress,
     compose::{self, Composition, LayerContent, LayerTree},
     logical::{self, Catalog},
     nix::{Flake, NixReference},
@@ -93,9 +93,11 @@ pub async fn build(
     enforced::check(workload, app)?;
     let workload_digest = workload.digest().map_err(BuildError::Canonical)?;
     let base = base_image(runtime, &app.image, options.declared_in)?;
-    let layouts = runtime.home().layouts();
-    let limits = Limits::default();
-    let base_manifest = compose::manifest_of(&base, &layouts, &limits)?;
+    let named = base.to_string();
+    let progress = options.progress;
+    let base_manifest = runtime.with_images(&named, progress, |store, images| {
+        Ok::<_, BuildError>(compose::manifest_of(store, &base, images)?)
+    })?;
     let files = layer::of(workload, app, options.declared_in)?;
     let key = key(workload_digest, &app.name, base_manifest, &files)?;
 
@@ -110,7 +112,9 @@ pub async fn build(
         Some(manifest) => (manifest, None),
         None => {
             let composition = composition(&base, &files, app);
-            let mut composed = compose::compose(&composition, &builds, &layouts, &limits)?;
+            let mut composed = runtime.with_images(&named, progress, |store, images| {
+                Ok::<_, BuildError>(compose::compose(store, &composition, &builds, images)?)
+            })?;
             let layer = composed.layer;
             if !app.hooks.before_build.is_empty() {
                 composed = hooked::run(runtime, app, &composition, &composed, options).await?;
@@ -223,7 +227,7 @@ fn base_image(
             flake: Flake::Directory(path),
             ..
         }) => *path = declared_in.join(&*path),
-        ImageSource::Debian { .. } | ImageSource::Nix(_) => {}
+        ImageSource::Debian { .. } | ImageSource::Registry(_) | ImageSource::Nix(_) => {}
     }
     Ok(source)
 }

@@ -1,6 +1,7 @@
 //! What can be typed.
 
 mod declaration;
+mod images;
 mod saved;
 mod trust;
 mod workload;
@@ -15,9 +16,10 @@ use mvm_contract::{
     spec::DEFAULT_IMAGE,
 };
 
-pub(crate) use declaration::{Check, Compile, Format, SourceLanguage};
 use mvm_runtime::setup::{self, Recipe};
 
+pub(crate) use declaration::{Check, Compile, Format, SourceLanguage};
+pub(crate) use images::{ExportImage, Images, Pull, PullImage, SomeImages};
 pub(crate) use saved::{
     Fork, Pools, Restore, Restored, SetPool, Shaped, Snapshots, SomeTemplates, Templates,
 };
@@ -97,6 +99,9 @@ pub(crate) enum Verb {
     /// Destroy sandboxes with all they have.
     #[command(visible_alias = "rm")]
     Destroy(Destroy),
+    /// Images: what sandboxes are made of.
+    #[command(subcommand)]
+    Image(Images),
     /// Templates: booted guests that sandboxes are forked from.
     #[command(subcommand)]
     Template(Templates),
@@ -141,9 +146,13 @@ pub(crate) enum Verb {
 /// What a new sandbox is.
 #[derive(Debug, Args)]
 pub(crate) struct Shape {
-    /// Image: debian:NAME, nix:FLAKE#ATTR, oci-layout:DIR[:REF] or oci-archive:FILE[:REF].
+    /// Image: debian:NAME, oci:HOST/PATH[:TAG][@DIGEST],
+    /// oci-layout:DIR[:REF], oci-archive:FILE[:REF] or nix:FLAKE#ATTR[@DIGEST].
     #[arg(long, default_value = DEFAULT_IMAGE)]
     pub(crate) image: String,
+    /// When the registry of an `oci:` image is asked.
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t)]
+    pub(crate) pull: Pull,
     /// Virtual processors.
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) cpus: u32,
@@ -229,8 +238,9 @@ pub(crate) struct Run {
 }
 
 /// What is said of a sandbox of the command line's own, which a script has not.
-const NOT_OF_SCRIPTS: [&str; 18] = [
+const NOT_OF_SCRIPTS: [&str; 19] = [
     "image",
+    "pull",
     "cpus",
     "memory",
     "disk",

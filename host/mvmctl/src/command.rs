@@ -6,6 +6,7 @@ mod declaration;
 mod doctor;
 mod exec;
 mod files;
+mod image;
 mod inspect;
 mod lifecycle;
 mod plan;
@@ -88,6 +89,7 @@ pub(crate) async fn dispatch(arguments: Arguments) -> Result<u8, Failure> {
         Verb::Snapshot(verb) => snapshot::snapshots(&context, verb).await,
         Verb::Fork(options) => snapshot::fork(&context, options).await,
         Verb::Restore(options) => snapshot::restore(&context, options).await,
+        Verb::Image(verb) => image::images(&context, verb),
         Verb::Template(verb) => template::templates(&context, verb).await,
         Verb::Pool(verb) => template::pools(&context, verb).await,
         Verb::Ttl(options) => lifecycle::ttl(&context, &options).await,
@@ -122,7 +124,8 @@ fn dry_run(
         .runtime
         .clone()
         .with_boot_console(shape.boot_console)
-        .with_profile(shape.profile);
+        .with_profile(shape.profile)
+        .with_pull(shape.pull.into());
     let envelope = runtime.dry_run(&complete(spec_of(shape)), &display)?;
     plan::show(context, &envelope)?;
     Ok(0)
@@ -158,7 +161,8 @@ async fn create_sandbox(
         .runtime
         .clone()
         .with_boot_console(shape.boot_console)
-        .with_profile(shape.profile);
+        .with_profile(shape.profile)
+        .with_pull(shape.pull.into());
     doctor::announce_fallback(context);
     let sandbox = match &shape.plan {
         Some(file) => {

@@ -2,8 +2,8 @@
 
 use mvm_contract::{Coded, ErrorCode, exit_status};
 use mvm_runtime::{
-    AgentFailure, ClientError, CreateError, EndError, HomeError, LifecycleError, PoolError,
-    RegistryError, SnapshotError, TemplateError, causes,
+    AgentFailure, ClientError, CreateError, EndError, HomeError, ImageError, LifecycleError,
+    PoolError, RegistryError, SnapshotError, TemplateError, causes,
 };
 
 /// A failure on its way to the user.
@@ -94,6 +94,7 @@ from_coded!(
     CreateError,
     EndError,
     HomeError,
+    ImageError,
     LifecycleError,
     PoolError,
     RegistryError,

@@ -146,4 +146,16 @@ impl Progress for Display {
             Self::Terminal(current) => *lock(current) = None,
         }
     }
+
+    fn note(&self, text: &str) {
+        let line = output::printable(text);
+        match self {
+            Self::Quiet => {}
+            Self::Lines(..) => output::talk(format_args!("{line}")),
+            Self::Terminal(current) => match lock(current).as_ref() {
+                Some(stage) => stage.bar.suspend(|| output::talk(format_args!("{line}"))),
+                None => output::talk(format_args!("{line}")),
+            },
+        }
+    }
 }

@@ -40,7 +40,7 @@ impl<Place> SandboxBuilder<Place> {
         }
     }
 
-    /// Sets the image: `debian:NAME`, `oci-layout:DIRECTORY[:REFERENCE]` or
+    /// Sets the image: `debian:NAME`, `oci:HOST/PATH[:TAG]`, `oci-layout:DIRECTORY[:REFERENCE]` or
     /// `oci-archive:FILE[:REFERENCE]`.
     #[must_use]
     pub fn image(mut self, image: impl Into<String>) -> Self {

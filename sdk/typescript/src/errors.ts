@@ -65,16 +65,58 @@ export class CommandFailed<Result extends FailedCommand = FailedCommand> extends
   /** Everything that is known of the command, with its output. */
   readonly result: Result;
 
-  constructor(result: Result) {
+  constructor(result: Result, message?: string) {
     const how = result.timedOut
       ? "the command was ended by its timeout"
       : result.signal !== undefined
         ? `the command was ended by signal ${result.signal}`
         : `the command ended with code ${result.exitCode}`;
     const lastWords = result.stderrText.trimEnd().slice(-1000);
-    super("CommandFailed", lastWords === "" ? how : `${how}: ${lastWords}`);
+    super("CommandFailed", message ?? (lastWords === "" ? how : `${how}: ${lastWords}`));
     this.result = result;
   }
+}
+
+/** What {@link RemoteError} knows of the call. */
+export interface FailedCall extends FailedCommand {
+  readonly runId: string | undefined;
+  readonly auditId: string | undefined;
+  readonly durationMs: number | undefined;
+}
+
+/**
+ * A function in a microVM threw, or its arguments or result were refused there. All of it is the guest's word:
+ * no class is looked up by `type`.
+ */
+export class RemoteError extends CommandFailed<FailedCall> {
+  /** The name of what was thrown. */
+  readonly type: string;
+  /** The guest's own stack. */
+  readonly remoteTraceback: string;
+  /** Names the run in the audit log. */
+  readonly runId: string | undefined;
+
+  constructor(raised: { readonly type: string; readonly message: string; readonly traceback: string }, result: FailedCall) {
+    super(result, raised.message);
+    this.type = raised.type;
+    this.remoteTraceback = raised.traceback;
+    this.runId = result.runId;
+    const trace = this.remoteTraceback.trimEnd();
+    const own = (this.stack ?? "").split("\n").filter((line) => /^\s+at /.test(line));
+    const told = [`${this.name}: ${this.toString()}`, ...(trace === "" ? [] : ["Called here:"]), ...own];
+    Object.defineProperty(this, "stack", { value: told.join("\n"), configurable: true, writable: true });
+  }
+
+  /** The type, the message and the guest's stack, without what would steer a terminal. */
+  override toString(): string {
+    const text = this.message === "" ? this.type : `${this.type}: ${this.message}`;
+    const trace = this.remoteTraceback.trimEnd();
+    return printable(trace === "" ? text : `${text}\n\nIn the microVM:\n${trace}`);
+  }
+}
+
+function printable(text: string): string {
+  return text.replace(/[^\P{C}\n\t]/gu, (it) => `\\u{${(it.codePointAt(0) ?? 0).toString(16)}}`);
 }
 
 /** A request took longer than its `requestTimeoutMs`, or the server gave up waiting. */

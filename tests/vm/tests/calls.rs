@@ -44,7 +44,7 @@ def fail(kind: str):
     if kind == "result":
         return 5
     if kind == "mvm":
-        return mvm.Sandbox
+        return mvm.Sandbox.create()
     raise ValueError("on purpose")
 "#;
 
@@ -167,7 +167,7 @@ fn what_a_function_raises_is_carried_over() {
         ("large", "ResultTooLarge"),
         ("set", "ResultNotJson"),
         ("result", "ResultInvalid"),
-        ("mvm", "AttributeError"),
+        ("mvm", "RuntimeError"),
     ] {
         assert_eq!(fail(kind).exits(1).json()["error"]["type"], name, "{kind}");
     }
@@ -181,7 +181,7 @@ fn what_a_function_raises_is_carried_over() {
         .run(["invoke", "math.missing", "--from", from])
         .exits(1);
     assert!(
-        missing.stderr.contains("AttributeError"),
+        missing.stderr.contains("FunctionNotFound"),
         "{}",
         missing.stderr
     );

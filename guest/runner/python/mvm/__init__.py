@@ -1,40 +1,93 @@
-"""What a declaration finds in a guest: helpers that declare nothing, and decorators that change nothing.
+"""mvm in a guest: the declarations, which do nothing. What makes and reaches sandboxes is there by name only, so
+that a module which uses both can be loaded; using it raises."""
 
-The runtime SDK is not here: a guest creates no sandboxes.
-"""
+from __future__ import annotations
+
+from . import declare
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
+__all__ = list(declare.__all__)
+
+_RUNTIME = frozenset(
+    [
+        "Sandbox",
+        "AsyncSandbox",
+        "Snapshot",
+        "AsyncSnapshot",
+        "Commands",
+        "AsyncCommands",
+        "Process",
+        "AsyncProcess",
+        "Files",
+        "AsyncFiles",
+        "plan",
+        "verify_receipt",
+        "CommandResult",
+        "CreateOptions",
+        "FileChange",
+        "FileEntry",
+        "HostInfo",
+        "Metrics",
+        "Output",
+        "Plan",
+        "ProcessInfo",
+        "ReceiptVerdict",
+        "Resources",
+        "SandboxInfo",
+        "SnapshotInfo",
+        "TextOutput",
+        "Transfer",
+        "Function",
+        "AsyncFunction",
+    ]
+)
+_ERRORS = frozenset(
+    [
+        "Error",
+        "AdmissionFailed",
+        "BackendUnsupported",
+        "BuildFailed",
+        "CleanupFailed",
+        "CommandFailed",
+        "InvalidArgument",
+        "NotFound",
+        "PolicyDenied",
+        "RemoteError",
+        "SandboxUnavailable",
+        "SnapshotMismatch",
+        "Timeout",
+        "TransportError",
+    ]
+)
 
 
-class Declared:
-    """What a helper gives; nothing in a guest looks at it."""
+class _Absent(type):
+    """A name of the runtime SDK. It is a class, as most are, and can stand in a type hint."""
 
-    def __init__(self, *values, **named):
-        pass
+    def __call__(cls, *_: Any, **__: Any) -> NoReturn:
+        _refuse(cls.__name__)
 
-
-def _decorator(*values, **named):
-    """`@mvm.app(...)`, and `@mvm.app` itself."""
-    if len(values) == 1 and not named and callable(values[0]):
-        return _decorated(values[0])
-    return _decorated
+    def __getattr__(cls, name: str) -> NoReturn:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        _refuse(f"{cls.__name__}.{name}")
 
 
-app = func = workload = _decorator
+def _refuse(name: str) -> NoReturn:
+    raise RuntimeError(f"`mvm.{name}` is not there in a guest, which has the declarations only")
 
 
-def _decorated(function):
-    def remote(*values, **named):
-        raise RuntimeError(f"`{function.__name__}.remote` was called in a guest, which starts no other")
-
-    try:
-        function.local = function
-        function.remote = function.remote_async = remote
-    except AttributeError:
-        # What takes no attributes is as it was.
-        pass
-    return function
-
-
-def __getattr__(name):
-    if name.startswith("_") or not name.islower():
-        raise AttributeError(f"`mvm.{name}` is not there in a guest, only what declares")
-    return Declared
+def __getattr__(name: str) -> Any:
+    if name in _RUNTIME:
+        value: Any = _Absent(name, (), {"__module__": __name__})
+    elif name in _ERRORS:
+        # Nothing raises them here; a handler may name them.
+        value = type(name, (Exception if name == "Error" else __getattr__("Error"),), {"__module__": __name__})
+    elif name in declare.__all__:
+        value = getattr(declare, name)
+    else:
+        raise AttributeError(f"module `mvm` has no attribute `{name}`")
+    return globals().setdefault(name, value)

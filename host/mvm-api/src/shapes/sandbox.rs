@@ -18,7 +18,7 @@ use crate::problem::Problem;
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Create {
-    /// `debian:NAME`, `oci-layout:DIR[:REFERENCE]` or `oci-archive:FILE[:REFERENCE]`.
+    /// `debian:NAME`, `oci:HOST/PATH[:TAG]`, `oci-layout:DIR[:REFERENCE]` or `oci-archive:FILE[:REFERENCE]`.
     pub(crate) image: Option<String>,
     /// A name to find it by, unique on the host.
     pub(crate) name: Option<String>,

@@ -131,7 +131,10 @@ pub(super) fn function_entrypoint<'a>(
         name: function.name.text.clone(),
         language: written,
         module,
-        function: called.unwrap_or_else(|| function.name.text.clone()),
+        function: called.unwrap_or_else(|| {
+            let reached = function.called.as_ref();
+            reached.unwrap_or(&function.name.text).clone()
+        }),
         primary: false,
         working_directory,
         environment: Default::default(),

@@ -276,7 +276,9 @@ fn is_builtin(word: &str) -> bool {
 /// Gives every place in a hint this one.
 fn move_to(hint: &mut TypeHint, at: crate::syntax::Span) {
     match hint {
-        TypeHint::Bytes(span) | TypeHint::Unknown { span, .. } => *span = at,
+        TypeHint::Bytes(span) | TypeHint::Refused { span, .. } | TypeHint::Unknown { span, .. } => {
+            *span = at
+        }
         TypeHint::Literal(values) => {
             for value in values {
                 value.span = at;

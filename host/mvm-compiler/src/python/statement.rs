@@ -288,6 +288,7 @@ impl Walk<'_> {
             let parameters = function.parameters.iter_source_order();
             let declaration = FunctionDeclaration {
                 name: name(file, &function.name),
+                called: None,
                 decorators: self.decorators(&function.decorator_list),
                 parameters: parameters.map(|it| self.parameter(it)).collect(),
                 result: function
@@ -347,6 +348,7 @@ impl Walk<'_> {
         if !class.decorator_list.is_empty() {
             let declaration = FunctionDeclaration {
                 name: word,
+                called: None,
                 decorators: self.decorators(&class.decorator_list),
                 parameters: Vec::new(),
                 result: None,

@@ -92,15 +92,16 @@ pub(crate) enum Scope {
     /// In a class, an `impl` or a trait.
     Class,
     /// In a module or namespace inside the file.
-    #[expect(dead_code, reason = "Python has none")]
     Namespace,
 }
 
 /// Something that is decorated.
 #[derive(Debug)]
 pub(crate) struct FunctionDeclaration {
-    /// The name it has in its module. In TypeScript, that of the exported constant.
+    /// The name it has in its module. In TypeScript, that of the constant.
     pub(crate) name: Name,
+    /// The name by which other modules reach it, where it is another one: `default`.
+    pub(crate) called: Option<String>,
     /// What decorates it, in the order of the source: a `Call`, or a `Path` without a call. All are
     /// given, those that are not ours too.
     pub(crate) decorators: Vec<Expression>,

@@ -28,10 +28,16 @@ pub(crate) enum TypeHint {
     /// One of these.
     AnyOf(Vec<TypeHint>),
     /// An object with these fields, written where it stands.
-    #[expect(dead_code, reason = "Python has none")]
     Record(Vec<Field>),
     /// A name that the file may declare as a type.
     Named(Path),
+    /// Something a value of which JSON cannot be: `what`, a noun with its article, and what to use
+    /// in its place.
+    Refused {
+        what: &'static str,
+        instead: &'static str,
+        span: Span,
+    },
     /// Something else. `text` is how the source writes it, shortened.
     Unknown {
         text: String,

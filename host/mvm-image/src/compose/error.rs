@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::oci::SourceError;
+use crate::registry::PullError;
 
 /// Why an image and a layer could not be put together.
 #[derive(Debug, thiserror::Error)]
@@ -16,6 +17,15 @@ pub enum ComposeError {
         /// Why.
         #[source]
         source: SourceError,
+    },
+    /// The image below cannot be pulled.
+    #[error("cannot build on image `{image}`")]
+    Pull {
+        /// The image.
+        image: String,
+        /// Why.
+        #[source]
+        source: Box<PullError>,
     },
     /// A file of the layer cannot be read.
     #[error("cannot read `{}`", path.display())]
@@ -49,6 +59,7 @@ impl ComposeError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Base { source, .. } => source.hint(),
+            Self::Pull { source, .. } => source.hint(),
             Self::Changed { .. } => Some("build again when nothing writes to it".into()),
             Self::Read { .. } | Self::Write { .. } => None,
         }

@@ -1,10 +1,31 @@
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use super::*;
-use crate::materialize::{MaterializeOptions, materialize};
+use crate::limits::Limits;
+use crate::materialize::materialize;
 use crate::nix::NixOptions;
 use crate::progress::Silent;
-use crate::store::Store;
+use crate::registry::RegistryOptions;
+
+fn store(folder: &Path) -> Store {
+    Store::open(folder.join("store")).unwrap()
+}
+
+fn options(folder: &Path) -> MaterializeOptions<'_> {
+    static REGISTRY: OnceLock<RegistryOptions> = OnceLock::new();
+    MaterializeOptions {
+        limits: Limits::default(),
+        debian_layouts: folder,
+        nix: NixOptions {
+            directory: Path::new("/nowhere"),
+            offline: true,
+            time_limit: Duration::ZERO,
+        },
+        registry: REGISTRY.get_or_init(RegistryOptions::default),
+        progress: &Silent,
+    }
+}
 
 /// A layout of one empty layer.
 fn base(directory: &Path) -> ImageSource {
@@ -60,7 +81,13 @@ fn the_same_files_are_the_same_image_wherever_they_are_put_together() {
             working_directory: Some("/app"),
             command: None,
         };
-        compose(&composition, &layouts, folder.path(), &Limits::default()).unwrap()
+        compose(
+            &store(folder.path()),
+            &composition,
+            &layouts,
+            &options(folder.path()),
+        )
+        .unwrap()
     };
     let (one, two, other) = (make("one", "a"), make("two", "a"), make("one", "b"));
     assert_eq!(one.manifest, two.manifest);
@@ -69,17 +96,7 @@ fn the_same_files_are_the_same_image_wherever_they_are_put_together() {
     let left = fs::read_dir(folder.path().join("one")).unwrap().count();
     assert_eq!(left, 2, "nothing unfinished stays");
 
-    let store = Store::open(folder.path().join("store")).unwrap();
-    let options = MaterializeOptions {
-        limits: Limits::default(),
-        debian_layouts: folder.path(),
-        nix: NixOptions {
-            directory: Path::new("/nowhere"),
-            offline: true,
-            time_limit: Duration::ZERO,
-        },
-        progress: &Silent,
-    };
+    let (store, options) = (store(folder.path()), options(folder.path()));
     let image = materialize(&store, &one.source(), &options).unwrap();
     assert_eq!(
         image.digest,
@@ -117,7 +134,12 @@ fn a_file_that_changes_while_it_is_read_is_refused() {
         };
         let layouts = folder.path().join("layouts");
         fs::create_dir_all(&layouts).unwrap();
-        let made = compose(&composition, &layouts, folder.path(), &Limits::default());
+        let made = compose(
+            &store(folder.path()),
+            &composition,
+            &layouts,
+            &options(folder.path()),
+        );
         match made {
             Ok(_) => assert!(is_same, "{now}"),
             Err(ComposeError::Changed { path: told }) => {

@@ -54,7 +54,7 @@ pub enum LoadCatalogError {
         version: String,
         /// The cause.
         #[source]
-        source: ParseSourceError,
+        source: Box<ParseSourceError>,
     },
     /// `nixpkgs` is no flake.
     #[error("the catalog `{}` names the flake `{flake}`, which is not one", path.display())]

@@ -120,7 +120,7 @@ impl EntryDocument {
             .map_err(|source| LoadCatalogError::EntrySource {
                 path: path.into(),
                 version: self.version.clone(),
-                source,
+                source: Box::new(source),
             })?;
         Ok(Entry {
             version: self.version,

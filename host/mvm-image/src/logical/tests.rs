@@ -125,12 +125,11 @@ fn what_is_no_catalog_is_refused() {
         refused(&entry("latest", "debian:node")),
         LoadCatalogError::EntryVersion { .. }
     ));
+    let refused_source = refused(&entry("18", "node"));
     assert!(matches!(
-        refused(&entry("18", "node")),
-        LoadCatalogError::EntrySource {
-            source: ParseSourceError::Scheme { .. },
-            ..
-        }
+        &refused_source,
+        LoadCatalogError::EntrySource { source, .. }
+            if matches!(**source, ParseSourceError::Scheme { .. })
     ));
     for flake in ["", "a\\\"; x = \\\"", "--option", "a${b}"] {
         let text = format!("version = 1\n[nix_packages]\nnixpkgs = \"{flake}\"");

@@ -6,6 +6,7 @@ use crate::erofs::ErofsError;
 use crate::merge::MergeError;
 use crate::nix::NixError;
 use crate::oci::SourceError;
+use crate::registry::PullError;
 use crate::store::StoreError;
 use crate::tar::TarError;
 use mvm_contract::Digest;
@@ -30,6 +31,15 @@ pub enum MaterializeError {
         /// Why.
         #[source]
         source: Box<NixError>,
+    },
+    /// The registry does not give the image.
+    #[error("failed to pull image `{image}`")]
+    Pull {
+        /// The image as the user named it.
+        image: String,
+        /// Why.
+        #[source]
+        source: Box<PullError>,
     },
     /// A layer is broken or refused.
     #[error("failed to unpack layer `{layer}` of image `{image}`")]
@@ -68,6 +78,7 @@ impl MaterializeError {
         match self {
             Self::Source { source, .. } => source.hint(),
             Self::Nix { source, .. } => source.hint(),
+            Self::Pull { source, .. } => source.hint(),
             Self::Layer { source, .. } => source.hint(),
             Self::Write { source, .. } => source.hint(),
             Self::Store { source, .. } => source.hint(),

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 
 use super::SourceError;
 use crate::layer::Compression;
@@ -16,6 +16,45 @@ pub(super) const DOCKER_INDEX: &str = "application/vnd.docker.distribution.manif
 pub(super) const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 pub(super) const OCI_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 pub(super) const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
+
+/// What a registry is asked for: indexes and manifests, for its `Accept` header.
+pub(crate) const DOCUMENT_TYPES: &str = "application/vnd.oci.image.index.v1+json, \
+    application/vnd.oci.image.manifest.v1+json, \
+    application/vnd.docker.distribution.manifest.list.v2+json, \
+    application/vnd.docker.distribution.manifest.v2+json";
+
+/// What type a verified index or manifest is of that no descriptor describes. One that could be
+/// both is nothing.
+pub(crate) fn type_of(bytes: &[u8], name: &str) -> Result<String, SourceError> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Outline {
+        media_type: Option<String>,
+        manifests: Option<IgnoredAny>,
+        layers: Option<IgnoredAny>,
+        config: Option<IgnoredAny>,
+    }
+    let outline: Outline = parse(bytes, name)?;
+    let is_manifest = outline.layers.is_some() || outline.config.is_some();
+    let shape = match (outline.manifests.is_some(), is_manifest) {
+        (true, false) => [OCI_INDEX, DOCKER_INDEX],
+        (false, true) => [OCI_MANIFEST, DOCKER_MANIFEST],
+        _ => {
+            return Err(SourceError::MediaType {
+                name: name.into(),
+                media_type: outline.media_type.unwrap_or_else(|| "(none)".into()),
+            });
+        }
+    };
+    match outline.media_type {
+        None => Ok(shape[0].into()),
+        Some(own) if shape.contains(&own.as_str()) => Ok(own),
+        Some(own) => Err(SourceError::MediaType {
+            name: name.into(),
+            media_type: own,
+        }),
+    }
+}
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -33,7 +72,7 @@ pub(super) struct Index {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Manifest {
+pub(crate) struct Manifest {
     pub schema_version: u32,
     pub media_type: Option<String>,
     pub config: Descriptor,
@@ -42,7 +81,7 @@ pub(super) struct Manifest {
 
 #[derive(Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Descriptor {
+pub(crate) struct Descriptor {
     pub media_type: String,
     digest: String,
     pub size: u64,
@@ -52,7 +91,7 @@ pub(super) struct Descriptor {
 }
 
 #[derive(Clone, Deserialize)]
-pub(super) struct Platform {
+pub(crate) struct Platform {
     pub architecture: String,
     pub os: String,
     pub variant: Option<String>,
@@ -83,8 +122,17 @@ pub(super) struct RootFilesystem {
     pub diff_ids: Option<Vec<String>>,
 }
 
+impl Manifest {
+    /// The blobs it names, as far as their digests are any.
+    pub(crate) fn blobs(&self, digest: &Digest) -> Vec<Digest> {
+        let name = digest.to_string();
+        let all = std::iter::once(&self.config).chain(&self.layers);
+        all.filter_map(|blob| blob.digest(&name).ok()).collect()
+    }
+}
+
 impl Descriptor {
-    pub(super) fn digest(&self, document: &str) -> Result<Digest, SourceError> {
+    pub(crate) fn digest(&self, document: &str) -> Result<Digest, SourceError> {
         parse_digest(&self.digest, document)
     }
 

@@ -96,6 +96,12 @@ pub enum SourceError {
         /// `Limits::archive_entries`.
         limit: usize,
     },
+    /// An image of a registry where one is needed that is here.
+    #[error("`oci:{reference}` is in a registry, and only what is on this host can be used here")]
+    InRegistry {
+        /// The reference.
+        reference: String,
+    },
     /// A file that another document refers to does not exist.
     #[error("image `{image}` has no `{name}`")]
     Missing {
@@ -273,6 +279,11 @@ impl SourceError {
             Self::CompressedArchive { compression, .. } => {
                 Some(format!("decompress it with `{compression} -d` first"))
             }
+            Self::InRegistry { .. } => Some(
+                "copy it with `skopeo copy docker://... oci:DIR`, or pull it and write it with \
+                 `mvmctl image export --format oci-archive`"
+                    .into(),
+            ),
             Self::Missing { .. }
             | Self::DigestMismatch { .. }
             | Self::SizeMismatch { .. }

@@ -7,6 +7,7 @@ use super::document::{
 };
 use super::{Layer, Resolved, SourceError};
 use crate::image::ImageConfig;
+use crate::layer::Compression;
 use crate::limits::Limits;
 use mvm_contract::Digest;
 
@@ -109,6 +110,20 @@ fn choose(
     }
 }
 
+/// Finds the image of a manifest whose blobs are all there.
+pub(super) fn resolve_manifest_at(
+    blobs: &Blobs,
+    digest: Digest,
+    bytes: &[u8],
+    media_type: &str,
+    limits: &Limits,
+) -> Result<Resolved, SourceError> {
+    match read_document_of(bytes, &digest, media_type)? {
+        Document::Manifest(manifest) => resolve_manifest(blobs, digest, manifest, limits),
+        Document::Index(ours) => resolve_descriptor(blobs, ours, limits, 1),
+    }
+}
+
 fn resolve_descriptor(
     blobs: &Blobs,
     descriptor: Descriptor,
@@ -116,59 +131,130 @@ fn resolve_descriptor(
     depth: usize,
 ) -> Result<Resolved, SourceError> {
     let digest = descriptor.digest("index.json")?;
-    let name = digest.to_string();
-    match descriptor.media_type.as_str() {
-        OCI_MANIFEST | DOCKER_MANIFEST => {
-            let bytes = blobs.document(&digest, descriptor.size, limits)?;
-            let manifest: Manifest = parse(&bytes, &name)?;
-            let own = manifest.media_type.as_deref();
-            check_document(&name, manifest.schema_version, own, &descriptor.media_type)?;
-            resolve_manifest(blobs, digest, manifest, limits)
-        }
-        OCI_INDEX | DOCKER_INDEX => {
-            if depth >= NESTING {
-                return Err(SourceError::Nesting {
-                    name,
-                    limit: NESTING,
-                });
-            }
-            let bytes = blobs.document(&digest, descriptor.size, limits)?;
-            let index: Index = parse(&bytes, &name)?;
-            let own = index.media_type.as_deref();
-            check_document(&name, index.schema_version, own, &descriptor.media_type)?;
-            let available: Vec<String> = index
-                .manifests
-                .iter()
-                .take(20)
-                .map(|inner| match &inner.platform {
-                    Some(platform) => platform.name(),
-                    None => "an unnamed platform".into(),
-                })
-                .collect();
-            // An only image without a platform is judged by its config.
-            let only = index.manifests.len() == 1;
-            let ours = index
-                .manifests
-                .into_iter()
-                .find(|inner| match &inner.platform {
-                    Some(platform) => platform.is_ours(),
-                    None => only,
-                })
-                .ok_or_else(|| SourceError::NoPlatform {
-                    name,
-                    available: if available.is_empty() {
-                        "nothing".into()
-                    } else {
-                        available.join(", ")
-                    },
-                })?;
-            resolve_descriptor(blobs, ours, limits, depth + 1)
-        }
+    check_nesting(&digest, depth)?;
+    let media_type = descriptor.media_type.as_str();
+    check_document_type(&digest, media_type)?;
+    let bytes = blobs.document(&digest, descriptor.size, limits)?;
+    match read_document_of(&bytes, &digest, media_type)? {
+        Document::Manifest(manifest) => resolve_manifest(blobs, digest, manifest, limits),
+        Document::Index(ours) => resolve_descriptor(blobs, ours, limits, depth + 1),
+    }
+}
+
+/// What a verified document leads to.
+pub(crate) enum Document {
+    /// The one image of an index that is for this platform.
+    Index(Descriptor),
+    Manifest(Manifest),
+}
+
+/// Whether documents are nested more deeply than anybody needs.
+pub(crate) fn check_nesting(digest: &Digest, depth: usize) -> Result<(), SourceError> {
+    if depth <= NESTING {
+        return Ok(());
+    }
+    Err(SourceError::Nesting {
+        name: digest.to_string(),
+        limit: NESTING,
+    })
+}
+
+fn check_document_type(digest: &Digest, media_type: &str) -> Result<(), SourceError> {
+    match media_type {
+        OCI_MANIFEST | DOCKER_MANIFEST | OCI_INDEX | DOCKER_INDEX => Ok(()),
         other => Err(SourceError::MediaType {
-            name,
+            name: digest.to_string(),
             media_type: other.into(),
         }),
     }
+}
+
+/// Reads a verified index or manifest.
+pub(crate) fn read_document_of(
+    bytes: &[u8],
+    digest: &Digest,
+    media_type: &str,
+) -> Result<Document, SourceError> {
+    let name = digest.to_string();
+    check_document_type(digest, media_type)?;
+    if matches!(media_type, OCI_MANIFEST | DOCKER_MANIFEST) {
+        let manifest: Manifest = parse(bytes, &name)?;
+        let own = manifest.media_type.as_deref();
+        check_document(&name, manifest.schema_version, own, media_type)?;
+        return Ok(Document::Manifest(manifest));
+    }
+    let index: Index = parse(bytes, &name)?;
+    let own = index.media_type.as_deref();
+    check_document(&name, index.schema_version, own, media_type)?;
+    let available: Vec<String> = index
+        .manifests
+        .iter()
+        .take(20)
+        .map(|inner| match &inner.platform {
+            Some(platform) => platform.name(),
+            None => "an unnamed platform".into(),
+        })
+        .collect();
+    // An only image without a platform is judged by its config.
+    let only = index.manifests.len() == 1;
+    let ours = index
+        .manifests
+        .into_iter()
+        .find(|inner| match &inner.platform {
+            Some(platform) => platform.is_ours(),
+            None => only,
+        });
+    let ours = ours.ok_or_else(|| SourceError::NoPlatform {
+        name,
+        available: if available.is_empty() {
+            "nothing".into()
+        } else {
+            available.join(", ")
+        },
+    })?;
+    Ok(Document::Index(ours))
+}
+
+/// The blobs of a manifest, each with its size, whose config was checked: what is not supported
+/// is refused before its layers are fetched.
+pub(crate) fn layers_of(
+    manifest: &Manifest,
+    digest: &Digest,
+    config: &[u8],
+    limits: &Limits,
+) -> Result<Vec<(Digest, u64)>, SourceError> {
+    let name = digest.to_string();
+    let config = parse_config(config, &config_of(manifest, digest)?.0.to_string())?;
+    check_layer_count(&name, manifest.layers.len(), config.diff_ids.len(), limits)?;
+    let layer = |descriptor: &Descriptor| {
+        let layer = descriptor.digest(&name)?;
+        check_layer_type(&layer, &descriptor.media_type)?;
+        Ok((layer, descriptor.size))
+    };
+    manifest.layers.iter().map(layer).collect()
+}
+
+/// The config of a manifest, and its size.
+pub(crate) fn config_of(
+    manifest: &Manifest,
+    digest: &Digest,
+) -> Result<(Digest, u64), SourceError> {
+    let config = manifest.config.digest(&digest.to_string())?;
+    let media_type = &manifest.config.media_type;
+    if media_type != OCI_CONFIG && media_type != DOCKER_CONFIG {
+        return Err(SourceError::MediaType {
+            name: config.to_string(),
+            media_type: media_type.clone(),
+        });
+    }
+    Ok((config, manifest.config.size))
+}
+
+fn check_layer_type(layer: &Digest, media_type: &str) -> Result<Compression, SourceError> {
+    layer_compression(media_type).ok_or_else(|| SourceError::MediaType {
+        name: layer.to_string(),
+        media_type: media_type.into(),
+    })
 }
 
 fn resolve_manifest(
@@ -178,28 +264,15 @@ fn resolve_manifest(
     limits: &Limits,
 ) -> Result<Resolved, SourceError> {
     let name = digest.to_string();
-    let config_digest = manifest.config.digest(&name)?;
-    let media_type = manifest.config.media_type;
-    if media_type != OCI_CONFIG && media_type != DOCKER_CONFIG {
-        return Err(SourceError::MediaType {
-            name: config_digest.to_string(),
-            media_type,
-        });
-    }
-    let bytes = blobs.document(&config_digest, manifest.config.size, limits)?;
+    let (config_digest, config_size) = config_of(&manifest, &digest)?;
+    let bytes = blobs.document(&config_digest, config_size, limits)?;
     let config = parse_config(&bytes, &config_digest.to_string())?;
     let count = manifest.layers.len();
     check_layer_count(&name, count, config.diff_ids.len(), limits)?;
     let mut layers = Vec::with_capacity(count);
     for (descriptor, unpacked) in manifest.layers.iter().zip(config.diff_ids) {
         let stored = descriptor.digest(&name)?;
-        let compression = layer_compression(&descriptor.media_type).ok_or_else(|| {
-            let media_type = descriptor.media_type.clone();
-            SourceError::MediaType {
-                name: stored.to_string(),
-                media_type,
-            }
-        })?;
+        let compression = check_layer_type(&stored, &descriptor.media_type)?;
         let blob = blobs.blob(&stored, descriptor.size)?;
         let name = stored.to_string();
         layers.push(Layer {

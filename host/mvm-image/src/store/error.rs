@@ -80,6 +80,15 @@ pub enum StoreError {
         #[source]
         source: io::Error,
     },
+    /// A file of the store could not be removed.
+    #[error("failed to remove `{}`", path.display())]
+    Remove {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// A file of the store could not be read.
     #[error("failed to read `{}`", path.display())]
     Read {
@@ -165,6 +174,7 @@ impl StoreError {
             | Self::Write { path, source }
             | Self::Sync { path, source }
             | Self::SetMode { path, source }
+            | Self::Remove { path, source }
             | Self::Publish { path, source } => {
                 storage_hint(source.kind(), path.parent().unwrap_or(path))
             }

@@ -2,6 +2,9 @@
 //! what no ordinary tool would write.
 #![allow(missing_docs, dead_code, unreachable_pub, clippy::unwrap_used)]
 
+pub mod hostile_registry;
+pub mod registry_daemon;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
@@ -345,6 +348,7 @@ impl Bench {
             limits,
             debian_layouts: &debian_layouts,
             nix: no_nix(),
+            registry: &mvm_image::registry::RegistryOptions::default(),
             progress: &Silent,
         };
         materialize(&self.store, source, &options)
@@ -354,9 +358,11 @@ impl Bench {
         self.build(&Layout::of(layers).write(&self.path("layout")))
     }
 
-    /// Every file in the store, of whatever kind.
+    /// Every file in the store, of whatever kind, but for the lock that says who uses it.
     pub fn stored_files(&self) -> Vec<PathBuf> {
-        files_below(self.store.root())
+        let mut files = files_below(self.store.root());
+        files.retain(|path| !path.ends_with("in-use.lock"));
+        files
     }
 }
 

@@ -146,8 +146,12 @@ impl Coded for CreateError {
 
 /// Whether the image is not there, as opposed to being broken.
 fn is_absent(error: &mvm_image::MaterializeError) -> bool {
-    use mvm_image::{MaterializeError, SourceError};
+    use mvm_image::{MaterializeError, SourceError, registry::PullError};
     match error {
+        MaterializeError::Pull { source, .. } => matches!(
+            **source,
+            PullError::NotFound { .. } | PullError::NotPulled { .. }
+        ),
         MaterializeError::Source { source, .. } => match source {
             SourceError::UnknownDefault { .. }
             | SourceError::NoSuchDirectory { .. }

@@ -3,6 +3,7 @@
 use std::os::unix::fs::MetadataExt as _;
 
 use mvm_contract::{Resources, SandboxSpec};
+use mvm_image::registry::PullPolicy;
 use mvm_vmm::Host;
 
 use super::{
@@ -36,7 +37,9 @@ impl Runtime {
             ..SandboxSpec::default()
         };
         spec.validate()?;
+        launch::screen(self, &spec.image)?;
         let boot = launch::boot_artifacts(self)?;
+        let _hold = launch::hold_images(self)?;
         let image = launch::materialize(self, &spec.image, progress)?;
         let host = Host::detect(&self.home.cache(), None)?;
         let shape = TemplateShape::of(&host, &image, &boot, &spec.resources);
@@ -150,7 +153,9 @@ impl Runtime {
         let (Some(host), Some(boot)) = (host, boot) else {
             return None;
         };
-        let image = launch::materialize(self, &template.manifest.image, &mvm_image::Silent);
+        // A look at what there is asks no registry.
+        let offline = self.clone().with_pull(PullPolicy::Never);
+        let image = launch::materialize(&offline, &template.manifest.image, &mvm_image::Silent);
         let Ok(image) = image else {
             return Some("its image is not there any more".to_owned());
         };

@@ -10,10 +10,7 @@ use std::{
 };
 
 use mvm_contract::{SandboxSpec, workload::App};
-use mvm_image::{
-    Limits,
-    compose::{self, Composed, Composition, LayerContent, LayerFile, LayerTree},
-};
+use mvm_image::compose::{self, Composed, Composition, LayerContent, LayerFile, LayerTree};
 use mvm_runtime::{Command, OutputStream, ProcessEvent, Runtime, Sandbox};
 
 use super::{BuildError, BuildOptions};
@@ -76,11 +73,12 @@ pub(super) async fn run(
             files: &files,
             ..*composition
         };
-        let layouts = runtime.home().layouts();
-        let limits = Limits::default();
-        Ok(compose::compose_on_archive(
-            &archive, &above, &builds, &layouts, &limits,
-        )?)
+        let source = composition.base.to_string();
+        runtime.with_images(&source, options.progress, |store, images| {
+            Ok(compose::compose_on_archive(
+                store, &archive, &above, &builds, images,
+            )?)
+        })
     });
     // The layout before the hooks is no build, and the archive is in the one after them.
     for left in [

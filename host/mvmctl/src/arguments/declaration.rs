@@ -9,7 +9,8 @@ use clap::{Args, ValueEnum};
 Exit codes: 0 there is a workload; 1 the declaration has errors; 125 it could not be looked at, or
 the result could not be written. Nothing of a file is imported or run.")]
 pub(crate) struct Compile {
-    /// Source files of one directory that declare one workload (.py); `-` is standard input.
+    /// Source files of one directory that declare one workload (.py, .ts, .js, .rs); `-` is standard input, taken as
+    /// `app.py`.
     #[arg(value_name = "FILE", required_unless_present_any = ["from_ir", "from_recording"])]
     pub(crate) files: Vec<PathBuf>,
     /// Read Workload IR instead and check it; `-` is standard input.

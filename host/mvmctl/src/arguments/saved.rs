@@ -116,7 +116,7 @@ pub(crate) enum Templates {
 /// An image and what a sandbox of it may use.
 #[derive(Debug, Args)]
 pub(crate) struct Shaped {
-    /// Image: debian:NAME, oci-layout:DIR[:REF] or oci-archive:FILE[:REF].
+    /// Image: debian:NAME, oci:HOST/PATH[:TAG][@DIGEST], oci-layout:DIR[:REF] or oci-archive:FILE[:REF].
     #[arg(default_value = DEFAULT_IMAGE)]
     pub(crate) image: String,
     /// Virtual processors.

@@ -134,8 +134,9 @@ fn read_source(path: &Path, language: SourceLanguage) -> Result<SourceFile, Fail
         return Ok(mvm_workload::read_source(path)?);
     }
     let bytes = read_limited(path, MAX_SOURCE_BYTES)?;
+    // A function is found by its file: that of standard input is the usual one.
     Ok(mvm_workload::source_of(
-        format!("stdin.{}", language.extension()),
+        format!("app.{}", language.extension()),
         bytes,
     )?)
 }

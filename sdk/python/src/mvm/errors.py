@@ -61,6 +61,39 @@ class CommandFailed(Error):
         return (type(self), (self.result,))
 
 
+class RemoteError(CommandFailed):
+    """A function in a microVM raised, or its arguments or result were refused there.
+
+    `type` and `message` are those of the exception, `remote_traceback` is the guest's, and `result` holds what
+    was written to standard error. All of it is the guest's word: no class is looked up by `type`.
+    """
+
+    type: str
+    message: str
+    remote_traceback: str
+    run_id: str | None
+
+    def __init__(self, type: str, message: str, remote_traceback: str, result: CommandResult) -> None:  # noqa: A002
+        Error.__init__(self, message)
+        self.type = type
+        self.remote_traceback = remote_traceback
+        self.result = result
+        self.run_id = result.run_id
+
+    def __str__(self) -> str:
+        text = f"{self.type}: {self.message}" if self.message else self.type
+        trace = self.remote_traceback.rstrip()
+        return _printable(f"{text}\n\nIn the microVM:\n{trace}" if trace else text)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (type(self), (self.type, self.message, self.remote_traceback, self.result))
+
+
+def _printable(text: str) -> str:
+    """A guest's text without what would steer a terminal."""
+    return "".join(c if c in "\n\t" or c.isprintable() else repr(c)[1:-1] for c in text)
+
+
 class Timeout(Error):
     """A limit in time passed: of a request, of a wait or of a start."""
 
