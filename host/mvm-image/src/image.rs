@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::nix::NixProvenance;
 use mvm_contract::Digest;
 
 /// A root filesystem in the store, ready to be mounted.
@@ -15,12 +16,15 @@ pub struct Image {
     pub path: PathBuf,
     /// Its length in bytes.
     pub size: u64,
-    /// Of the manifest it was made from; of the config for archives without one.
+    /// Of the manifest it was made from; of the config for archives without one; of its closure
+    /// for Nix.
     pub manifest: Digest,
     /// The source as the user named it.
     pub source: String,
     /// How to run it.
     pub config: ImageConfig,
+    /// What `nix` made it from, if it did.
+    pub provenance: Option<NixProvenance>,
 }
 
 /// The part of an OCI image config that says how to run the image.

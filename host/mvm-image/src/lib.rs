@@ -1,6 +1,6 @@
 //! Image sources to verified, content-addressed root filesystems and boot artifacts.
 //!
-//! An image comes in as an OCI layout, every byte of it is checked against the
+//! An image comes in as an OCI layout or as the closure of a Nix package, every byte of it is checked against the
 //! digest that names it, its layers are merged, and one deterministic EROFS
 //! file is published into the content [`Store`]. `MATERIALIZATION.md` in this
 //! crate states what a caller may rely on.
@@ -14,8 +14,10 @@ mod erofs;
 mod image;
 mod layer;
 mod limits;
+pub mod logical;
 mod materialize;
 mod merge;
+pub mod nix;
 mod oci;
 mod progress;
 pub mod registry;

@@ -22,6 +22,7 @@ use crate::image::{Image, ImageConfig};
 use crate::layer::{Exceeded, LayerReader};
 use crate::limits::Limits;
 use crate::merge::{Merge, Tree};
+use crate::nix::{self, NixOptions, NixReference};
 use crate::oci::{self, Layer, Resolved};
 use crate::progress::Progress;
 use crate::registry::{self, RegistryOptions};
@@ -40,6 +41,8 @@ pub struct MaterializeOptions<'a> {
     pub limits: Limits,
     /// A directory that holds one OCI layout per `debian:NAME`.
     pub debian_layouts: &'a Path,
+    /// How `nix` is run.
+    pub nix: NixOptions<'a>,
     /// How registries are reached.
     pub registry: &'a RegistryOptions,
     /// Who is told how far the build is.
@@ -88,6 +91,9 @@ fn find_or_make(
         image: name.into(),
         source: error,
     };
+    if let ImageSource::Nix(reference) = source {
+        return make_closure(store, name, reference, options);
+    }
     if let ImageSource::Registry(reference) = source {
         let pull_failed = |error| MaterializeError::Pull {
             image: name.into(),
@@ -101,24 +107,84 @@ fn find_or_make(
             Some(image) => image,
             None => {
                 let resolved = pull.complete().map_err(pull_failed)?;
-                make(store, name, &resolved, options)?
+                make_layers(store, name, resolved, options)?
             }
         };
         pull.remember().map_err(pull_failed)?;
         return Ok(image);
     }
     let resolved = oci::resolve(source, options.debian_layouts, &options.limits);
-    make(store, name, &resolved.map_err(failed)?, options)
+    make_layers(store, name, resolved.map_err(failed)?, options)
+}
+
+fn make_layers(
+    store: &Store,
+    name: &str,
+    resolved: Resolved,
+    options: &MaterializeOptions<'_>,
+) -> Result<Image, MaterializeError> {
+    let manifest = resolved.manifest;
+    make(store, name, manifest, options, || {
+        let total = resolved.layers.iter().map(|layer| layer.blob.size).sum();
+        options.progress.stage("checking layers", Some(total));
+        let (tree, stored) = read_layers(name, &resolved.layers, options)?;
+        options.progress.finish();
+        Ok(Merged {
+            tree,
+            layers: resolved.layers,
+            stored,
+            config: resolved.config,
+        })
+    })
+}
+
+fn make_closure(
+    store: &Store,
+    name: &str,
+    reference: &NixReference,
+    options: &MaterializeOptions<'_>,
+) -> Result<Image, MaterializeError> {
+    let failed = |error: nix::NixError| MaterializeError::Nix {
+        image: name.into(),
+        source: error.into(),
+    };
+    let mut resolved = nix::resolve(store, reference, options).map_err(failed)?;
+    if find_built(store, name, resolved.closure.manifest())?.is_none() {
+        resolved = nix::complete(store, reference, resolved, options).map_err(failed)?;
+    }
+    let manifest = resolved.closure.manifest();
+    let image = make(store, name, manifest, options, || {
+        let packed = nix::pack(store, &resolved, options).map_err(failed)?;
+        Ok(Merged {
+            tree: packed.tree,
+            stored: vec![packed.layer.unpacked],
+            layers: vec![packed.layer],
+            config: packed.config,
+        })
+    })?;
+    Ok(Image {
+        provenance: Some(resolved.provenance),
+        ..image
+    })
+}
+
+/// What an image is written from.
+struct Merged {
+    tree: Tree,
+    layers: Vec<Layer>,
+    /// Digest of each layer as stored.
+    stored: Vec<Digest>,
+    config: ImageConfig,
 }
 
 /// Finds an image in the store, or builds it.
 fn make(
     store: &Store,
     name: &str,
-    resolved: &Resolved,
+    manifest: Digest,
     options: &MaterializeOptions<'_>,
+    merge: impl FnOnce() -> Result<Merged, MaterializeError>,
 ) -> Result<Image, MaterializeError> {
-    let manifest = resolved.manifest;
     if let Some(image) = find_built(store, name, manifest)? {
         return Ok(image);
     }
@@ -128,13 +194,15 @@ fn make(
     if let Some(image) = find_built(store, name, manifest)? {
         return Ok(image);
     }
-    let staging = build(store, name, resolved, options)?;
+    let merged = merge()?;
+    let config = merged.config.clone();
+    let staging = write(store, name, merged, options)?;
     options.progress.stage("publishing image", None);
     let entry = store.publish(staging).map_err(in_store)?;
     options.progress.finish();
     let built = Built {
         image: entry.digest,
-        config: resolved.config.clone(),
+        config,
     };
     let record = RecordName::new(BUILT, &key_of(manifest)).map_err(in_store)?;
     store.save_record(&record, &built).map_err(in_store)?;
@@ -161,6 +229,7 @@ fn image_of(name: &str, manifest: Digest, entry: Entry, config: ImageConfig) -> 
         manifest,
         source: name.into(),
         config,
+        provenance: None,
     }
 }
 
@@ -189,17 +258,19 @@ fn built_before(
         .map(|entry| (entry, built.config)))
 }
 
-fn build(
+fn write(
     store: &Store,
     image: &str,
-    resolved: &Resolved,
+    merged: Merged,
     options: &MaterializeOptions<'_>,
 ) -> Result<Staging, MaterializeError> {
-    let total = resolved.layers.iter().map(|layer| layer.blob.size).sum();
-    options.progress.stage("checking layers", Some(total));
-    let (tree, stored) = read_layers(image, &resolved.layers, options)?;
-    options.progress.finish();
-
+    let Merged {
+        tree,
+        layers,
+        stored,
+        ..
+    } = merged;
+    let total = layers.iter().map(|layer| layer.blob.size).sum();
     let writing = |error| MaterializeError::Write {
         image: image.into(),
         source: error,
@@ -216,7 +287,7 @@ fn build(
     drop(tree);
 
     options.progress.stage("writing image", Some(total));
-    write_contents(image, resolved, &stored, &extents, &staging, options)?;
+    write_contents(image, &layers, &stored, &extents, &staging, options)?;
     layout.write_checksum(staging.file()).map_err(writing)?;
     options.progress.finish();
     Ok(staging)
@@ -314,7 +385,7 @@ fn apply_entries(
 /// The second pass. Layers of which nothing survived are not read again.
 fn write_contents(
     image: &str,
-    resolved: &Resolved,
+    layers: &[Layer],
     stored: &[Digest],
     extents: &[Extent],
     staging: &Staging,
@@ -322,7 +393,7 @@ fn write_contents(
 ) -> Result<(), MaterializeError> {
     for run in extents.chunk_by(|one, other| one.content.layer == other.content.layer) {
         let number = run[0].content.layer as usize;
-        let layer = &resolved.layers[number];
+        let layer = &layers[number];
         let written = write_layer(layer, stored[number], run, staging, options);
         written.map_err(|error| match error {
             Interrupted::Layer(error) => in_layer(image, layer, error),

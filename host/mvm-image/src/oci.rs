@@ -56,6 +56,9 @@ pub(crate) fn resolve(
     limits: &Limits,
 ) -> Result<Resolved, SourceError> {
     match source {
+        ImageSource::Nix(reference) => Err(SourceError::NoLayers {
+            image: reference.to_string(),
+        }),
         ImageSource::Debian { name } => {
             let directory = debian_layouts.join(name);
             if !is_default_name(name) || !directory.is_dir() {

@@ -6,13 +6,14 @@ use std::str::FromStr;
 
 use mvm_contract::{Digest, ParseDigestError};
 
+use crate::nix::NixReference;
 use crate::registry::{ParseReferenceError, RegistryReference};
 
 /// Where an image comes from.
 ///
 /// The text forms are `debian:NAME`, `oci-layout:DIR[:REFERENCE]`,
-/// `oci-layout:DIR@sha256:HEX`, the same two with `oci-archive:FILE`, and
-/// `oci:HOST[:PORT]/PATH[:TAG][@sha256:HEX]`.
+/// `oci-layout:DIR@sha256:HEX`, the same two with `oci-archive:FILE`,
+/// `oci:HOST[:PORT]/PATH[:TAG][@sha256:HEX]`, and `nix:FLAKE#ATTRIBUTE[@sha256:HEX]`.
 /// The path ends at its first colon, as it does for skopeo; a path that itself
 /// has a colon cannot be named.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +39,8 @@ pub enum ImageSource {
     },
     /// An image in a registry.
     Registry(RegistryReference),
+    /// A package of a Nix flake.
+    Nix(NixReference),
 }
 
 /// Why a text does not name an image.
@@ -70,6 +73,18 @@ pub enum ParseSourceError {
         #[source]
         source: ParseReferenceError,
     },
+    /// What follows `nix:` is not a flake and an attribute.
+    #[error("`{text}` does not name a flake and one of its attributes")]
+    NixReference {
+        /// The text as given.
+        text: String,
+    },
+    /// A flake is pinned that is no directory.
+    #[error("`{text}` pins a flake that is fetched")]
+    NixPin {
+        /// The text as given.
+        text: String,
+    },
     /// The digest after `@` is not one.
     #[error("`{text}` pins an invalid digest")]
     Digest {
@@ -86,12 +101,18 @@ impl ParseSourceError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Scheme { .. } | Self::NoPath { .. } => Some(
-                "use `debian:NAME`, `oci:HOST/PATH[:TAG]`, `oci-layout:DIR[:REFERENCE]` or \
-                 `oci-archive:FILE[:REFERENCE]`"
+                "use `debian:NAME`, `oci:HOST/PATH[:TAG]`, `oci-layout:DIR[:REFERENCE]`, \
+                 `oci-archive:FILE[:REFERENCE]` or `nix:FLAKE#ATTRIBUTE`"
                     .into(),
             ),
             Self::DebianName { .. } => Some("use a name such as `debian:python`".into()),
             Self::Reference { source, .. } => source.hint(),
+            Self::NixReference { .. } => Some(
+                "use `nix:DIRECTORY#ATTRIBUTE[@sha256:HEX]`, such as `nix:./flake#default`".into(),
+            ),
+            Self::NixPin { .. } => {
+                Some("fetch it, and pin the directory: `nix:DIRECTORY#ATTRIBUTE@sha256:HEX`".into())
+            }
             Self::Digest { .. } => None,
         }
     }
@@ -130,6 +151,7 @@ impl FromStr for ImageSource {
                 })?;
                 Ok(Self::Registry(reference))
             }
+            "nix" => NixReference::parse(text, rest).map(Self::Nix),
             _ => Err(ParseSourceError::Scheme { text: text.into() }),
         }
     }
@@ -173,6 +195,7 @@ impl fmt::Display for ImageSource {
         let (scheme, path, reference) = match self {
             Self::Debian { name } => return write!(f, "debian:{name}"),
             Self::Registry(reference) => return write!(f, "oci:{reference}"),
+            Self::Nix(reference) => return reference.fmt(f),
             Self::OciLayout {
                 directory,
                 reference,

@@ -52,6 +52,7 @@ impl Scene {
         let options = MaterializeOptions {
             limits: Limits::default(),
             debian_layouts: &self.bench.path("debian"),
+            nix: support::no_nix(),
             registry: &registry,
             progress: &Silent,
         };

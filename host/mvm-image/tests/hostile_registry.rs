@@ -107,6 +107,7 @@ impl Scene {
         let options = MaterializeOptions {
             limits: Limits::default(),
             debian_layouts: &self.bench.path("debian"),
+            nix: support::no_nix(),
             registry: &self.options,
             progress: &Silent,
         };
@@ -701,6 +702,7 @@ fn a_registry_without_tls_is_spoken_to_when_it_is_named_and_allowed() {
     let options = MaterializeOptions {
         limits: Limits::default(),
         debian_layouts: &scene.bench.path("debian"),
+        nix: support::no_nix(),
         registry: &options,
         progress: &Silent,
     };

@@ -47,6 +47,7 @@ fn pull_heard(
     let options = MaterializeOptions {
         limits: Limits::default(),
         debian_layouts: &bench.path("debian"),
+        nix: support::no_nix(),
         registry,
         progress,
     };

@@ -37,6 +37,7 @@ fn build(scratch: &Path) -> Result<mvm_image::Image, String> {
     let options = MaterializeOptions {
         limits: Limits::default(),
         debian_layouts: scratch,
+        nix: support::no_nix(),
         registry: &mvm_image::registry::RegistryOptions::default(),
         progress: &Silent,
     };
@@ -153,6 +154,7 @@ fn child_stops_while_writing() {
     let options = MaterializeOptions {
         limits: Limits::default(),
         debian_layouts: &scratch,
+        nix: support::no_nix(),
         registry: &mvm_image::registry::RegistryOptions::default(),
         progress: &StopWhileWriting(scratch.join("writing")),
     };
@@ -253,6 +255,7 @@ fn a_layer_that_changes_between_the_passes_is_refused() {
     let options = MaterializeOptions {
         limits: Limits::default(),
         debian_layouts: bench.scratch.path(),
+        nix: support::no_nix(),
         registry: &mvm_image::registry::RegistryOptions::default(),
         progress: &Meddle(blob),
     };

@@ -14,6 +14,7 @@
 //!   store/             content-addressed images
 //!   builds/            OCI layouts of what was built of workloads
 //!   layouts/           OCI layouts of the `debian:` images
+//!   nix/               the store that `nix:` images are built in; made on first use
 //!   boot/              kernel and initramfs
 //!   disks/             empty file systems that sandbox disks are copied from
 //!   cache/             facts about the host that are dear to find out
@@ -135,6 +136,12 @@ impl Home {
     #[must_use]
     pub fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// Where `nix` works.
+    #[must_use]
+    pub fn nix(&self) -> PathBuf {
+        self.root.join("nix")
     }
 
     /// One folder per sandbox.

@@ -14,6 +14,7 @@ use mvm_contract::{
 };
 use mvm_image::{
     Image, ImageConfig, ImageSource, MaterializeOptions, Progress, boot::BootArtifacts,
+    nix::NixOptions,
 };
 use mvm_vmm::Host;
 use tokio::{
@@ -45,6 +46,12 @@ pub use error::{CreateError, LaunchError};
 
 /// The environment variable that makes every sandbox boot when it is `off`.
 pub const MVM_TEMPLATES: &str = "MVM_TEMPLATES";
+
+/// The environment variable that keeps `nix` off the network when it is `1`.
+const MVM_NIX_OFFLINE: &str = "MVM_NIX_OFFLINE";
+
+/// The longest that a build with `nix` may take.
+const NIX_TIME_LIMIT: Duration = Duration::from_secs(60 * 60);
 
 /// The creator's end of the lease: while it is open, the sandbox lives; when it closes, by the
 /// creator's death or will, the sandbox is destroyed.
@@ -422,6 +429,11 @@ pub(crate) fn with_images<T, E: From<CreateError>>(
     let options = MaterializeOptions {
         limits: mvm_image::Limits::default(),
         debian_layouts: &runtime.home.layouts(),
+        nix: NixOptions {
+            directory: &runtime.home.nix(),
+            offline: std::env::var_os(MVM_NIX_OFFLINE).is_some_and(|value| value == "1"),
+            time_limit: NIX_TIME_LIMIT,
+        },
         registry: &registry,
         progress,
     };

@@ -1,8 +1,9 @@
-//! Preparing a host: kernel, initramfs, the default image, an empty disk.
+//! Preparing a host: kernel, initramfs, images made from Debian's archive, an empty disk.
 
 use std::{fs::File, io, path::PathBuf};
 
 use mvm_contract::{Coded, ErrorCode, Resources, spec::DEFAULT_IMAGE};
+pub use mvm_image::debian::{RECIPES, Recipe, recipe};
 use mvm_image::{
     Progress,
     boot::{self, BootArtifactsError},
@@ -25,6 +26,8 @@ pub struct Prepared {
     pub image: String,
     /// Digest of its root filesystem.
     pub image_digest: String,
+    /// All images that were asked for, the default one first.
+    pub images: Vec<String>,
     /// What executes guests: `kvm` or `tcg`.
     pub accelerator: String,
     /// Why that.
@@ -52,8 +55,8 @@ pub enum SetupError {
     /// Kernel and initramfs cannot be made.
     #[error("failed to prepare the guest's kernel and initramfs")]
     BootArtifacts(#[from] BootArtifactsError),
-    /// The default image cannot be built.
-    #[error("failed to build image `{DEFAULT_IMAGE}`")]
+    /// An image cannot be built.
+    #[error(transparent)]
     Layout(#[from] BuildLayoutError),
     /// The default image cannot be made ready.
     #[error(transparent)]
@@ -92,18 +95,35 @@ impl Coded for SetupError {
 impl Runtime {
     /// Prepares this host, making only what is missing; with `force`, everything anew. Set-ups
     /// that run at the same time wait for one another.
-    pub fn set_up(&self, force: bool, progress: &dyn Progress) -> Result<Prepared, SetupError> {
+    ///
+    /// Besides the default image, those of `recipes` are made.
+    pub fn set_up(
+        &self,
+        recipes: &[&'static Recipe],
+        force: bool,
+        progress: &dyn Progress,
+    ) -> Result<Prepared, SetupError> {
         let path = self.home.root().join("setup.lock");
         let lock = File::create(&path).and_then(|file| file.lock().map(|()| file));
         let _lock = lock.map_err(|source| SetupError::Lock { path, source })?;
 
         let host = mvm_vmm::Host::detect(&self.home.cache(), None)?;
         let kernel = self.set_up_kernel(force, progress)?;
-        let layout = self.home.layouts().join(DEFAULT_RECIPE);
-        if let Some(recipe) = debian::recipe(DEFAULT_RECIPE)
-            && (force || !layout.exists())
-        {
-            debian::build_layout(recipe, &layout, progress)?;
+        let default = debian::recipe(DEFAULT_RECIPE);
+        let mut images = Vec::new();
+        for recipe in default.into_iter().chain(recipes.iter().copied()) {
+            let image = format!("debian:{}", recipe.name);
+            if images.contains(&image) {
+                continue;
+            }
+            let layout = self.home.layouts().join(recipe.name);
+            if force || !layout.exists() {
+                debian::build_layout(recipe, &layout, progress)?;
+            }
+            if image != DEFAULT_IMAGE {
+                launch::materialize(self, &image, progress)?;
+            }
+            images.push(image);
         }
         let image = launch::materialize(self, DEFAULT_IMAGE, progress)?;
         disk::empty(&self.home, Resources::default().disk_mib)?;
@@ -112,6 +132,7 @@ impl Runtime {
             kernel,
             image: DEFAULT_IMAGE.to_owned(),
             image_digest: image.digest.to_string(),
+            images,
             accelerator: host.accelerator().accelerator.name().to_owned(),
             accelerator_reason: host.accelerator().reason.clone(),
         })

@@ -22,6 +22,8 @@ use mvm_contract::{
 use mvm_image::{
     ImageSource, Progress,
     compose::{self, Composition, LayerContent, LayerTree},
+    logical::{self, Catalog},
+    nix::{Flake, NixReference},
 };
 use mvm_runtime::{Runtime, durable};
 use serde::{Deserialize, Serialize};
@@ -90,7 +92,7 @@ pub async fn build(
 ) -> Result<Build, BuildError> {
     enforced::check(workload, app)?;
     let workload_digest = workload.digest().map_err(BuildError::Canonical)?;
-    let base = base_image(&app.image, options.declared_in)?;
+    let base = base_image(runtime, &app.image, options.declared_in)?;
     let named = base.to_string();
     let progress = options.progress;
     let base_manifest = runtime.with_images(&named, progress, |store, images| {
@@ -205,14 +207,15 @@ fn keep(
     write(PROVENANCE, &sealed)
 }
 
-/// The image that is meant; a relative path is one below the declaration's directory.
-fn base_image(image: &Image, declared_in: &Path) -> Result<ImageSource, BuildError> {
-    let Image::Source { reference } = image else {
-        return Err(BuildError::Logical {
-            image: Box::new(image.clone()),
-        });
-    };
-    let mut source: ImageSource = reference.parse()?;
+/// The image that is meant, by the catalog where it is a logical one; a relative path is one below
+/// the declaration's directory.
+fn base_image(
+    runtime: &Runtime,
+    image: &Image,
+    declared_in: &Path,
+) -> Result<ImageSource, BuildError> {
+    let catalog = Catalog::load(runtime.home().root(), Some(declared_in))?;
+    let mut source = logical::resolve(&catalog, image)?;
     match &mut source {
         ImageSource::OciLayout {
             directory: path, ..
@@ -220,7 +223,11 @@ fn base_image(image: &Image, declared_in: &Path) -> Result<ImageSource, BuildErr
         | ImageSource::OciArchive { file: path, .. } => {
             *path = declared_in.join(&*path);
         }
-        ImageSource::Debian { .. } | ImageSource::Registry(_) => {}
+        ImageSource::Nix(NixReference {
+            flake: Flake::Directory(path),
+            ..
+        }) => *path = declared_in.join(&*path),
+        ImageSource::Debian { .. } | ImageSource::Registry(_) | ImageSource::Nix(_) => {}
     }
     Ok(source)
 }

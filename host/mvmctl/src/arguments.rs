@@ -16,6 +16,8 @@ use mvm_contract::{
     spec::DEFAULT_IMAGE,
 };
 
+use mvm_runtime::setup::{self, Recipe};
+
 pub(crate) use declaration::{Check, Compile, Format, SourceLanguage};
 pub(crate) use images::{ExportImage, Images, Pull, PullImage, SomeImages};
 pub(crate) use saved::{
@@ -144,7 +146,8 @@ pub(crate) enum Verb {
 /// What a new sandbox is.
 #[derive(Debug, Args)]
 pub(crate) struct Shape {
-    /// Image: debian:NAME, oci:HOST/PATH[:TAG][@DIGEST], oci-layout:DIR[:REF] or oci-archive:FILE[:REF].
+    /// Image: debian:NAME, oci:HOST/PATH[:TAG][@DIGEST],
+    /// oci-layout:DIR[:REF], oci-archive:FILE[:REF] or nix:FLAKE#ATTR[@DIGEST].
     #[arg(long, default_value = DEFAULT_IMAGE)]
     pub(crate) image: String,
     /// When the registry of an `oci:` image is asked.
@@ -502,6 +505,16 @@ pub(crate) struct Setup {
     /// Make everything anew, even what is there.
     #[arg(long)]
     pub(crate) force: bool,
+    /// Images made from Debian's archive beside `debian:python`, by name: python, node.
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = recipe)]
+    pub(crate) images: Vec<&'static Recipe>,
+}
+
+fn recipe(name: &str) -> Result<&'static Recipe, String> {
+    setup::recipe(name).ok_or_else(|| {
+        let known: Vec<_> = setup::RECIPES.iter().map(|recipe| recipe.name).collect();
+        format!("no such image; there are {}", known.join(", "))
+    })
 }
 
 /// A `--cp HOST:GUEST`.

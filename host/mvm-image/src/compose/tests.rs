@@ -1,8 +1,10 @@
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use super::*;
 use crate::limits::Limits;
 use crate::materialize::materialize;
+use crate::nix::NixOptions;
 use crate::progress::Silent;
 use crate::registry::RegistryOptions;
 
@@ -15,6 +17,11 @@ fn options(folder: &Path) -> MaterializeOptions<'_> {
     MaterializeOptions {
         limits: Limits::default(),
         debian_layouts: folder,
+        nix: NixOptions {
+            directory: Path::new("/nowhere"),
+            offline: true,
+            time_limit: Duration::ZERO,
+        },
         registry: REGISTRY.get_or_init(RegistryOptions::default),
         progress: &Silent,
     }

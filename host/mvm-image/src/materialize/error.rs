@@ -4,6 +4,7 @@ use std::io;
 
 use crate::erofs::ErofsError;
 use crate::merge::MergeError;
+use crate::nix::NixError;
 use crate::oci::SourceError;
 use crate::registry::PullError;
 use crate::store::StoreError;
@@ -21,6 +22,15 @@ pub enum MaterializeError {
         /// Why.
         #[source]
         source: SourceError,
+    },
+    /// The flake does not give an image.
+    #[error("failed to make image `{image}`")]
+    Nix {
+        /// The image as the user named it.
+        image: String,
+        /// Why.
+        #[source]
+        source: Box<NixError>,
     },
     /// The registry does not give the image.
     #[error("failed to pull image `{image}`")]
@@ -67,6 +77,7 @@ impl MaterializeError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Source { source, .. } => source.hint(),
+            Self::Nix { source, .. } => source.hint(),
             Self::Pull { source, .. } => source.hint(),
             Self::Layer { source, .. } => source.hint(),
             Self::Write { source, .. } => source.hint(),

@@ -42,6 +42,14 @@ impl<'a> Merge<'a> {
         self.tree
     }
 
+    /// The names in the directory at `path`, sorted, following symlinks inside the image; `None`
+    /// when there is no directory.
+    pub(crate) fn names_in(&mut self, path: &[u8]) -> Option<Vec<Vec<u8>>> {
+        let parts: Vec<_> = path.split(|byte| *byte == b'/').collect();
+        let found = self.directory(&parts, Missing::Stop, path).ok()??;
+        Some(self.children(found).keys().cloned().collect())
+    }
+
     /// Applies one entry of the current layer.
     pub(crate) fn apply(&mut self, entry: TarEntry) -> Result<(), MergeError> {
         let written = entry.path.clone();

@@ -17,6 +17,12 @@ pub enum SourceError {
         /// Where its layout would be.
         directory: PathBuf,
     },
+    /// The image is not made of layers.
+    #[error("image `{image}` has no layers that others could be put above")]
+    NoLayers {
+        /// The image.
+        image: String,
+    },
     /// The directory of an `oci-layout:` source does not exist.
     #[error("no directory `{}`", directory.display())]
     NoSuchDirectory {
@@ -253,8 +259,16 @@ impl SourceError {
             }
         };
         match self {
-            Self::UnknownDefault { .. } => {
-                Some("build the default images first, or check the name".into())
+            Self::UnknownDefault { name, .. } => Some(match crate::debian::recipe(name) {
+                Some(_) => format!("make it: `mvmctl setup --images {name}`"),
+                None => {
+                    let known = crate::debian::RECIPES.iter();
+                    let known: Vec<_> = known.map(|recipe| recipe.name).collect();
+                    format!("there are {}", known.join(", "))
+                }
+            }),
+            Self::NoLayers { .. } => {
+                Some("put the files into the Nix package, or begin from an OCI image".into())
             }
             Self::NoSuchDirectory { .. } | Self::NotAnImage { .. } => Some(
                 "give a directory or archive as written by `skopeo copy` or `docker save`".into(),

@@ -347,6 +347,7 @@ impl Bench {
         let options = MaterializeOptions {
             limits,
             debian_layouts: &debian_layouts,
+            nix: no_nix(),
             registry: &mvm_image::registry::RegistryOptions::default(),
             progress: &Silent,
         };
@@ -421,4 +422,13 @@ pub fn fsck(image: &Path, arguments: &[&str]) {
 
 pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
+}
+
+/// For sources that need no `nix`.
+pub fn no_nix() -> mvm_image::nix::NixOptions<'static> {
+    mvm_image::nix::NixOptions {
+        directory: Path::new("/nowhere"),
+        offline: true,
+        time_limit: std::time::Duration::ZERO,
+    }
 }

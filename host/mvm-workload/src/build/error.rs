@@ -2,8 +2,11 @@
 
 use std::{io, path::PathBuf};
 
-use mvm_contract::{Coded, ErrorCode, canonical::WriteError, workload::Image};
-use mvm_image::{ParseSourceError, compose::ComposeError};
+use mvm_contract::{Coded, ErrorCode, canonical::WriteError};
+use mvm_image::{
+    compose::ComposeError,
+    logical::{LoadCatalogError, ResolveImageError},
+};
 use mvm_runtime::{ClientError, CreateError, EndError, keys::KeyStoreError};
 
 use crate::{HookError, SourceTreeError, Unsupported};
@@ -17,15 +20,12 @@ pub enum BuildError {
     /// The workload has no canonical bytes.
     #[error("the workload cannot be written")]
     Canonical(#[source] WriteError),
-    /// The image's name has no meaning.
+    /// What images there are cannot be told.
     #[error(transparent)]
-    ImageSource(#[from] ParseSourceError),
-    /// What a language's image is, nothing says.
-    #[error("nothing says which image {} is", described(image))]
-    Logical {
-        /// The image.
-        image: Box<Image>,
-    },
+    Catalog(#[from] LoadCatalogError),
+    /// There is no such image.
+    #[error(transparent)]
+    Image(#[from] ResolveImageError),
     /// The source cannot be taken.
     #[error(transparent)]
     Source(#[from] SourceTreeError),
@@ -85,15 +85,6 @@ pub enum BuildError {
     },
 }
 
-fn described(image: &Image) -> String {
-    match image {
-        Image::Source { reference } => format!("`{reference}`"),
-        Image::Python { version, .. } => format!("Python {version}"),
-        Image::Node { version, .. } => format!("Node.js {version}"),
-        Image::NixPackages { .. } => "of Nix packages".to_owned(),
-    }
-}
-
 impl Coded for BuildError {
     fn code(&self) -> ErrorCode {
         match self {
@@ -102,9 +93,8 @@ impl Coded for BuildError {
             Self::Hook(error) => error.code(),
             Self::End(error) => error.code(),
             Self::Keys(error) => error.code(),
-            Self::ImageSource(_) => ErrorCode::InvalidArgument,
+            Self::Catalog(_) | Self::Image(_) => ErrorCode::InvalidArgument,
             Self::Canonical(_)
-            | Self::Logical { .. }
             | Self::Source(_)
             | Self::Collision { .. }
             | Self::Embedded { .. }
@@ -126,10 +116,10 @@ impl Coded for BuildError {
                 Some("use a base image with GNU tar, such as `debian:python`".to_owned())
             }
             Self::Keys(error) => error.hint(),
-            Self::ImageSource(error) => error.hint(),
+            Self::Catalog(error) => error.hint(),
+            Self::Image(error) => error.hint(),
             Self::Source(error) => error.hint(),
             Self::Compose(error) => error.hint(),
-            Self::Logical { .. } => Some("name the image, such as `debian:python`".to_owned()),
             Self::Collision { .. } => Some("leave one of them out".to_owned()),
             Self::Canonical(_) | Self::Embedded { .. } | Self::Read { .. } | Self::Write { .. } => {
                 None

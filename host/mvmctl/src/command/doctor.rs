@@ -21,7 +21,9 @@ const TOLD: &str = "accelerator-told";
 
 pub(super) async fn setup(context: &Context, options: &Setup) -> Result<u8, Failure> {
     let display = Display::new(context.quiet, WORK_PATIENCE);
-    let prepared = context.runtime.set_up(options.force, &display)?;
+    let prepared = context
+        .runtime
+        .set_up(&options.images, options.force, &display)?;
     // Unless sandboxes are not forked at all.
     if std::env::var_os(MVM_TEMPLATES).is_none_or(|value| value != "off") {
         let order = TemplateOrder {
@@ -35,7 +37,9 @@ pub(super) async fn setup(context: &Context, options: &Setup) -> Result<u8, Fail
     } else if !context.quiet {
         output::talk(format_args!(
             "ready: kernel {}, image {}, accelerator {}",
-            prepared.kernel, prepared.image, prepared.accelerator
+            prepared.kernel,
+            prepared.images.join(", "),
+            prepared.accelerator
         ));
     }
     announce_fallback(context);

@@ -1,0 +1,82 @@
+//! Images from Nix flakes and from recipes that set-up makes only on demand, in real microVMs.
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+
+use std::{fs, process::Command};
+
+use mvm_vm_tests::Bench;
+
+const FLAKE: &str = r#"{
+  outputs = { self }: {
+    packages.x86_64-linux.default = derivation {
+      name = "root";
+      system = "x86_64-linux";
+      builder = "${self}/busybox";
+      args = [ "sh" "-ec" ''
+        ${self}/busybox mkdir -p $out/bin $out/etc
+        ${self}/busybox cp ${self}/busybox $out/bin/busybox
+        for program in sh cat echo id touch; do ${self}/busybox ln -s busybox $out/bin/$program; done
+        echo configured > $out/etc/settings
+      '' ];
+    };
+  };
+}
+"#;
+
+#[test]
+fn a_sandbox_runs_on_the_closure_of_a_package() {
+    let bench = Bench::with_own_templates();
+    let flake = tempfile::tempdir().unwrap();
+    fs::write(flake.path().join("flake.nix"), FLAKE).unwrap();
+    fs::copy("/usr/bin/busybox", flake.path().join("busybox"))
+        .expect("apt-get install busybox-static");
+    let image = format!("nix:{}#default", flake.path().display());
+
+    let script = "echo ok; id -un; cat /etc/settings; touch /etc/new /tmp/new && echo written";
+    let run = bench.run(["run", "--image", &image, "--", "/bin/sh", "-c", script]);
+    assert_eq!(run.exits(0).out(), "ok\nroot\nconfigured\nwritten\n");
+    // Found by the image's own search path.
+    let run = bench.run(["run", "--image", &image, "--", "echo", "found"]);
+    assert_eq!(run.exits(0).out(), "found\n");
+
+    // Before anything is built: it is a name that can change its meaning.
+    let production = [
+        "run",
+        "--profile",
+        "production",
+        "--image",
+        &image,
+        "--",
+        "echo",
+    ];
+    bench
+        .run(production)
+        .refused_with(&["names no digest", &image]);
+    let unlisted = format!("{image}@sha256:{}", "0".repeat(64));
+    bench
+        .run(["run", "--image", &unlisted, "--", "echo"])
+        .refused_with(&["the image source pins"]);
+    let missing = format!("nix:{}#missing", flake.path().display());
+    bench
+        .run(["run", "--image", &missing, "--", "echo"])
+        .refused_with(&["has no attribute `missing`"]);
+    // What is in a Nix store cannot be removed as it is.
+    let writable = Command::new("chmod")
+        .args(["-R", "u+w"])
+        .arg(bench.path().join("nix"))
+        .status();
+    assert!(writable.unwrap().success());
+}
+
+#[test]
+fn the_node_image_is_made_on_demand_and_runs() {
+    let bench = Bench::with_own_templates();
+    bench.run(["setup", "--images", "node"]).exits(0);
+    let program = "console.log(6*7, process.version.split('.')[0])";
+    let run = bench.run(["run", "--image", "debian:node", "--", "node", "-e", program]);
+    assert_eq!(run.exits(0).out(), "42 v18\n");
+    bench.run(["setup", "--images", "ruby"]).exits(125);
+}
