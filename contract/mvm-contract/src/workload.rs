@@ -29,7 +29,7 @@ pub use entrypoint::{
 };
 pub use environment::{EnvironmentValue, SecretKind};
 pub use flaw::{LocatedFlaw, WorkloadFlaw};
-pub use image::{Dependencies, Image, NodeTool, PythonTool, Source};
+pub use image::{DEFAULT_NODE, DEFAULT_PYTHON, Dependencies, Image, NodeTool, PythonTool, Source};
 pub use lifecycle::{HealthCheck, Hook, HookCommand, Hooks, Restart};
 pub use network::{Dns, Network};
 pub use storage::{EmbeddedFile, Mount, MountSource, Volume};

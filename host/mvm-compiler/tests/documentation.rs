@@ -7,6 +7,7 @@ mod markdown;
 use std::{fs, path::PathBuf};
 
 use mvm_compiler::{SourceFile, codes, compile, render};
+use mvm_contract::workload::{DEFAULT_NODE, DEFAULT_PYTHON};
 
 fn page(name: &str) -> (PathBuf, String) {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -49,6 +50,17 @@ fn declarations_compile() {
             }
         }
         assert!(compiled >= 2, "{name} shows nothing");
+    }
+}
+
+#[test]
+fn versions_that_nobody_names_are_documented() {
+    let (_, text) = page("decorator-sdk.md");
+    for row in [
+        format!("| `python_image(python=\"{DEFAULT_PYTHON}\", packages=[])` |"),
+        format!("| `node_image(node=\"{DEFAULT_NODE}\", packages=[])` |"),
+    ] {
+        assert!(text.contains(&row), "{row}");
     }
 }
 

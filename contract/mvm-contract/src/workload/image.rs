@@ -3,6 +3,11 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+/// The Python of a declaration that names no version: the one that every host has an image of.
+pub const DEFAULT_PYTHON: &str = "3.11";
+/// The Node.js of a declaration that names no version: the one that every host has an image of.
+pub const DEFAULT_NODE: &str = "18";
+
 /// What an app runs on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]

@@ -1,6 +1,8 @@
 //! What an app runs on: source, image, dependencies.
 
-use mvm_contract::workload::{Dependencies, Image, NodeTool, PythonTool, Source};
+use mvm_contract::workload::{
+    DEFAULT_NODE, DEFAULT_PYTHON, Dependencies, Image, NodeTool, PythonTool, Source,
+};
 
 use super::Arguments;
 use crate::{
@@ -80,7 +82,7 @@ pub(super) fn python_image(arguments: &mut Arguments) -> Option<Placed<Piece>> {
     let packages = arguments.texts("packages").unwrap_or_default();
     let mut places = arguments.places();
     let version = version.map_or_else(
-        || "3.12".to_owned(),
+        || DEFAULT_PYTHON.to_owned(),
         |version| {
             places.set("/version", version.span);
             version.text
@@ -95,7 +97,7 @@ pub(super) fn node_image(arguments: &mut Arguments) -> Option<Placed<Piece>> {
     let packages = arguments.texts("packages").unwrap_or_default();
     let mut places = arguments.places();
     let version = version.map_or_else(
-        || "22".to_owned(),
+        || DEFAULT_NODE.to_owned(),
         |version| {
             places.set("/version", version.span);
             version.text

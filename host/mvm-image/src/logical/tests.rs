@@ -1,6 +1,8 @@
 use super::*;
 use std::fs;
 
+use mvm_contract::workload::{DEFAULT_NODE, DEFAULT_PYTHON};
+
 use crate::source::ParseSourceError;
 
 fn catalog(home: &str, project: &str) -> Result<Catalog, LoadCatalogError> {
@@ -39,6 +41,12 @@ fn a_host_without_a_catalog_has_what_debian_has_and_says_what_it_has_not() {
         packages: Vec::new(),
     };
     assert_eq!(source(&catalog, &node("18")), "debian:node");
+    // What a declaration means that names no version.
+    assert_eq!(
+        source(&catalog, &python(DEFAULT_PYTHON, &[])),
+        "debian:python"
+    );
+    assert_eq!(source(&catalog, &node(DEFAULT_NODE)), "debian:node");
     let named = Image::Source {
         reference: "oci-layout:/images/a".into(),
     };

@@ -59,13 +59,13 @@ export const debian = helper<"image", Call<[name: string], { name: string }>>("i
 /** An image of a registry, and the digest (`sha256:…`) it must have. */
 export const ociImage = helper<"image", Call<[reference: string], { reference: string; digest: string }>>("image", "oci_image");
 
-/** Python of a version (3.12), with packages of the system; which image that is, the host's catalog says. */
+/** Python of a version (3.11), with packages of the system; which image that is, the host's catalog says. */
 export const pythonImage = helper<
   "image",
   Call<[python?: string], { python: string; version: string; packages: Texts }>
 >("image", "python_image");
 
-/** Node.js of a version (22), with packages of the system; which image that is, the host's catalog says. */
+/** Node.js of a version (18), with packages of the system; which image that is, the host's catalog says. */
 export const nodeImage = helper<"image", Call<[node?: string], { node: string; version: string; packages: Texts }>>("image", "node_image");
 
 /** Packages of the Nix collection that the host's catalog names. */

@@ -7,9 +7,9 @@ export const image = helper("image", "image");
 export const debian = helper("image", "debian");
 /** An image of a registry, and the digest (`sha256:…`) it must have. */
 export const ociImage = helper("image", "oci_image");
-/** Python of a version (3.12), with packages of the system; which image that is, the host's catalog says. */
+/** Python of a version (3.11), with packages of the system; which image that is, the host's catalog says. */
 export const pythonImage = helper("image", "python_image");
-/** Node.js of a version (22), with packages of the system; which image that is, the host's catalog says. */
+/** Node.js of a version (18), with packages of the system; which image that is, the host's catalog says. */
 export const nodeImage = helper("image", "node_image");
 /** Packages of the Nix collection that the host's catalog names. */
 export const nixPackages = helper("image", "nix_packages");

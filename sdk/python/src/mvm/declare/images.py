@@ -51,12 +51,12 @@ def oci_image(reference: str, *, digest: str | None = None) -> Image:
 def python_image(
     python: str | None = None, *, version: str | None = None, packages: Sequence[str] | None = None
 ) -> Image:
-    """Python of a version (3.12), with packages of the system; which image that is, the host's catalog says."""
+    """Python of a version (3.11), with packages of the system; which image that is, the host's catalog says."""
     return Image("python_image", locals())
 
 
 def node_image(node: str | None = None, *, version: str | None = None, packages: Sequence[str] | None = None) -> Image:
-    """Node.js of a version (22), with packages of the system; which image that is, the host's catalog says."""
+    """Node.js of a version (18), with packages of the system; which image that is, the host's catalog says."""
     return Image("node_image", locals())
 
 
