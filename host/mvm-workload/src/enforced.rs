@@ -2,7 +2,7 @@
 
 use mvm_contract::{
     Coded, ErrorCode,
-    workload::{App, Dependencies, Entrypoint, EnvironmentValue, Hook, Image, Language, Workload},
+    workload::{App, Dependencies, Entrypoint, EnvironmentValue, Hook, Language, Workload},
 };
 
 /// Something a workload asks for that this version does not do.
@@ -57,11 +57,6 @@ pub fn check(workload: &Workload, app: &App) -> Result<(), Unsupported> {
                 Entrypoint::Command(_) => None,
             })
     };
-    let packages = match &app.image {
-        Image::Python { packages, .. } | Image::Node { packages, .. } => !packages.is_empty(),
-        Image::Source { .. } | Image::NixPackages { .. } => false,
-    };
-    refuse(packages, "`packages` of the image")?;
     refuse(
         functions().any(|it| it.language == Language::Rust),
         "the language `rust`",

@@ -222,6 +222,35 @@ fn what_is_not_enforced_is_refused_by_name() {
 }
 
 #[test]
+fn an_image_without_a_version_is_built_and_its_packages_are_those_of_the_catalog() {
+    let bench = Bench::new();
+    let project = tempfile::tempdir().unwrap();
+    let declare = |packages: &str| {
+        let text = format!(
+            "import mvm\n\nmvm.workload(id=\"packages\")\n\nmvm.app(\n    name=\"a\",\n    \
+             image=mvm.python_image(packages=[{packages}]),\n    \
+             entrypoint=mvm.entrypoint([\"ps\", \"-o\", \"comm=\", \"1\"]),\n)\n"
+        );
+        fs::write(project.path().join("app.py"), text).unwrap();
+        bench.run([
+            "--json".as_ref(),
+            "build".as_ref(),
+            project.path().as_os_str(),
+        ])
+    };
+    let built = declare("\"procps\"").exits(0).json();
+    let image = built[0]["image"].as_str().unwrap();
+    let run = bench.run(["run", "--image", image, "--"]).exits(0);
+    assert_eq!(run.out(), "init\n", "`ps` is there");
+    declare("").exits(0);
+
+    let refused = declare("\"procps\", \"git\"").exits(125);
+    for word in ["`debian:python` has no git", "catalog.toml"] {
+        assert!(refused.stderr.contains(word), "{}", refused.stderr);
+    }
+}
+
+#[test]
 fn a_hook_of_the_build_that_fails_leaves_nothing() {
     let bench = Bench::new();
     let mut app = command_app("hello", &["true"]);
