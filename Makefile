@@ -81,7 +81,7 @@ test-rust:
 prepare-sdk-tests:
 	$(REQUIRE) build run test
 	$(CARGO) build -p mvmctl
-	$(SDK_ENVIRONMENT) $(TARGET)/debug/mvmctl setup
+	$(SDK_ENVIRONMENT) $(TARGET)/debug/mvmctl setup --images node
 
 test-python: prepare-sdk-tests
 	$(SDK_ENVIRONMENT) $(TARGET)/debug/mvmctl pool set --size 1

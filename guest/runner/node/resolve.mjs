@@ -12,10 +12,16 @@ export async function resolve(specifier, context, next) {
     return { url: new URL(STUBS[specifier], SDK).href, format: "module", shortCircuit: true };
   }
   const compiled = compiledOf(specifier, context.parentURL);
-  if (compiled === undefined) return next(specifier, context);
-  const found = await next(compiled.href, context);
-  // What a compiler wrote from a module is one, whatever the app's package.json does not say.
-  return found.format === "commonjs" && compiled.pathname.endsWith(".js") ? { ...found, format: "module" } : found;
+  const found = await next(compiled?.href ?? specifier, context);
+  // What was written from TypeScript is a module, whatever the app's package.json does not say.
+  return found.format === "commonjs" && isWritten(found.url) ? { ...found, format: "module" } : found;
+}
+
+/** Whether TypeScript stands beside a file of JavaScript. */
+function isWritten(url) {
+  if (!url.startsWith("file:") || !url.endsWith(".js")) return false;
+  const stem = fileURLToPath(url).slice(0, -".js".length);
+  return existsSync(`${stem}.ts`) || existsSync(`${stem}.tsx`);
 }
 
 /** The file that a path to TypeScript, or one without an ending, means; none where it means itself. */

@@ -29,3 +29,4 @@ pub use diagnostic::{Diagnostic, Label, Severity};
 pub use limits::MAX_SOURCE_BYTES;
 pub use lockfile::{MAX_LOCKFILE_BYTES, check_lockfile};
 pub use syntax::{FileId, Span};
+pub use typescript::to_javascript;

@@ -6,6 +6,7 @@ mod expression;
 mod function;
 mod hint;
 mod import;
+mod javascript;
 mod measure;
 mod record;
 mod statement;
@@ -13,8 +14,11 @@ mod wrapped;
 
 use mvm_contract::workload::Language;
 use oxc_allocator::Allocator;
+use oxc_diagnostics::OxcDiagnostic;
 use oxc_parser::Parser;
 use oxc_span::{GetSpan, SourceType};
+
+pub use javascript::to_javascript;
 
 use crate::{
     Diagnostic,
@@ -33,35 +37,43 @@ const BASE_STACK: usize = 16 * 1024 * 1024;
 
 /// Lowers a file. `path` tells what may be in it, by its ending.
 pub(crate) fn lower(path: &str, file: FileId, text: &str) -> Module {
+    measured(file, text, || parse(path, file, text)).unwrap_or_else(|report| refused(file, report))
+}
+
+/// Runs what reads a text on a thread whose stack has room for it, or says why there is none.
+fn measured<T: Send>(
+    file: FileId,
+    text: &str,
+    work: impl FnOnce() -> T + Send,
+) -> Result<T, Diagnostic> {
     let measure = measure::measure(text);
     if measure.words + measure.signs > MAX_PIECES {
         let message = format!("the file has more than {MAX_PIECES} words and signs");
-        let report = Diagnostic::error("E_TOO_LARGE", Span::start_of(file), message)
-            .hint("keep declarations in a file of their own");
-        return refused(file, report);
+        return Err(
+            Diagnostic::error("E_TOO_LARGE", Span::start_of(file), message)
+                .hint("keep declarations in a file of their own"),
+        );
     }
     if let Some(offset) = measure.too_deep {
         let at = u32::try_from(offset).unwrap_or(u32::MAX);
         let span = Span::new(file, at, at.saturating_add(1));
-        let report = Diagnostic::error("E_TOO_DEEP", span, "brackets are nested too deeply")
-            .hint("split the expression up, or move it to another file");
-        return refused(file, report);
+        return Err(
+            Diagnostic::error("E_TOO_DEEP", span, "brackets are nested too deeply")
+                .hint("split the expression up, or move it to another file"),
+        );
     }
     // Pages of a stack that is not used are never there.
     let stack = BASE_STACK + measure.words * BYTES_PER_WORD + measure.signs * BYTES_PER_SIGN;
-    let lowered = std::thread::scope(|scope| {
+    let done = std::thread::scope(|scope| {
         let thread = std::thread::Builder::new()
             .name("parse".to_owned())
             .stack_size(stack);
-        let worker = thread.spawn_scoped(scope, || parse(path, file, text));
+        let worker = thread.spawn_scoped(scope, work);
         worker.ok().and_then(|worker| worker.join().ok())
     });
-    lowered.unwrap_or_else(|| {
+    done.ok_or_else(|| {
         let message = "the parser failed on this file";
-        refused(
-            file,
-            Diagnostic::error("E_INTERNAL", Span::start_of(file), message),
-        )
+        Diagnostic::error("E_INTERNAL", Span::start_of(file), message)
     })
 }
 
@@ -75,19 +87,23 @@ fn parse(path: &str, file: FileId, text: &str) -> Module {
     let mut module = Module::empty(file, Language::Node);
     let allocator = Allocator::default();
     let parsed = Parser::new(&allocator, text, source_type(path)).parse();
-    for error in parsed.diagnostics.iter().take(MAX_DIAGNOSTICS) {
+    module.diagnostics = syntax_errors(file, text, &parsed.diagnostics);
+    statement::lower(text, &parsed.program, &mut module);
+    module
+}
+
+/// What the parser says of a text.
+fn syntax_errors(file: FileId, text: &str, found: &[OxcDiagnostic]) -> Vec<Diagnostic> {
+    let errors = found.iter().take(MAX_DIAGNOSTICS).map(|error| {
         let mut labels = error.labels.iter().map(|label| {
             let start = label.offset();
             Span::new(file, start, start.saturating_add(label.len()))
         });
         let at = labels.next().unwrap_or(Span::start_of(file));
         let message = phrase(&error.message);
-        module
-            .diagnostics
-            .push(Diagnostic::error("E_SYNTAX", within(text, at), message));
-    }
-    statement::lower(text, &parsed.program, &mut module);
-    module
+        Diagnostic::error("E_SYNTAX", within(text, at), message)
+    });
+    errors.collect()
 }
 
 fn source_type(path: &str) -> SourceType {

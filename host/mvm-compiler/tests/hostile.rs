@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use mvm_compiler::{Compilation, MAX_SOURCE_BYTES, Severity, SourceFile, compile};
+use mvm_compiler::{Compilation, MAX_SOURCE_BYTES, Severity, SourceFile, compile, to_javascript};
 use proptest::prelude::*;
 
 /// What is nested: what stands before, what is repeated, what stands inside, what closes each.
@@ -165,8 +165,26 @@ fn nest(path: &str, forms: &[[&str; 4]], depth: usize) {
                 repeated.repeat(depth),
                 closing.repeat(depth)
             );
+            javascript(path, &text);
             compiled(path, text);
         }
+    }
+}
+
+/// TypeScript comes to JavaScript or to findings, too.
+fn javascript(path: &str, text: &str) {
+    if path.ends_with(".rs") || path.ends_with(".py") {
+        return;
+    }
+    let begun = Instant::now();
+    let written = to_javascript(&SourceFile {
+        path: path.to_owned(),
+        text: text.to_owned(),
+    });
+    assert!(begun.elapsed() < Duration::from_secs(60), "{path}");
+    if let Err(found) = written {
+        assert!(found.iter().all(|it| it.code != "E_INTERNAL"), "{path}");
+        assert!(!found.is_empty());
     }
 }
 
@@ -277,11 +295,14 @@ proptest! {
 
     #[test]
     fn no_text_panics(text in ".{0,300}", path in prop::sample::select(&["a.ts", "a.tsx", "a.js", "a.rs", "a.py"][..])) {
+        javascript(path, &text);
         compiled(path, text);
     }
 
     #[test]
     fn no_typescript_panics(text in pieces(TYPESCRIPT_PIECES)) {
+        javascript("app.ts", &text);
+        javascript("app.tsx", &text);
         compiled("app.ts", text.clone());
         compiled("app.jsx", text);
     }
@@ -296,7 +317,9 @@ proptest! {
         text in prop::collection::vec(prop::sample::select(TYPESCRIPT_PIECES), 1..5),
         times in 1_usize..3_000,
     ) {
-        compiled("app.ts", text.concat().repeat(times));
+        let text = text.concat().repeat(times);
+        javascript("app.ts", &text);
+        compiled("app.ts", text);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 mod error;
 mod hooked;
+mod javascript;
 mod layer;
 mod provenance;
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use mvm_compiler::{
-    Compilation, MAX_LOCKFILE_BYTES, MAX_SOURCE_BYTES, SourceFile, compile, render,
+    Compilation, Diagnostic, MAX_LOCKFILE_BYTES, MAX_SOURCE_BYTES, SourceFile, compile, render,
 };
 use mvm_contract::{
     Coded, ErrorCode,
@@ -103,6 +103,16 @@ pub enum DeclarationError {
 #[error("{0}")]
 pub struct Findings(String);
 
+impl Findings {
+    pub(crate) fn of(files: &[SourceFile], diagnostics: &[Diagnostic]) -> Self {
+        Self(
+            render::text(files, diagnostics, false)
+                .trim_end()
+                .to_owned(),
+        )
+    }
+}
+
 impl Coded for DeclarationError {
     fn code(&self) -> ErrorCode {
         match self {
@@ -168,11 +178,7 @@ pub fn load(path: &Path) -> Result<Declaration, DeclarationError> {
         let (files, compiled) = compile_in(&declared_in, vec![source])?;
         compiled.workload.ok_or_else(|| DeclarationError::Compile {
             path: file.clone(),
-            findings: Findings(
-                render::text(&files, &compiled.diagnostics, false)
-                    .trim_end()
-                    .to_owned(),
-            ),
+            findings: Findings::of(&files, &compiled.diagnostics),
         })?
     } else {
         return Err(DeclarationError::Kind { path: file });

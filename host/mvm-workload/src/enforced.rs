@@ -26,9 +26,6 @@ impl Coded for Unsupported {
                 "bring the packages as source, or in the image; installing them needs granted egress"
                     .to_owned()
             }
-            "a function in TypeScript" => {
-                "compile it to JavaScript, and declare it there".to_owned()
-            }
             "the language `rust`" => "build it elsewhere, and run it as a command".to_owned(),
             what => format!("leave {what} out"),
         })
@@ -60,15 +57,6 @@ pub fn check(workload: &Workload, app: &App) -> Result<(), Unsupported> {
     refuse(
         functions().any(|it| it.language == Language::Rust),
         "the language `rust`",
-    )?;
-    let is_typed = |module: &str| {
-        [".ts", ".tsx", ".mts", ".cts"]
-            .iter()
-            .any(|end| module.ends_with(end))
-    };
-    refuse(
-        functions().any(|it| it.language == Language::Node && is_typed(&it.module)),
-        "a function in TypeScript",
     )?;
     refuse(functions().any(|it| it.warm.is_some()), "`warm`")?;
     let environments = std::iter::once(&app.environment)

@@ -60,19 +60,19 @@ const NODE: Files = runner_files![
     "node/sdk/declare/json-value.js" <- "guest/runner/node/sdk/declare/json-value.js",
 ];
 
+/// Whether an app has a function in a language.
+pub(crate) fn speaks(app: &App, language: Language) -> bool {
+    app.entrypoints.iter().any(|entrypoint| {
+        matches!(entrypoint, Entrypoint::Function(function) if function.language == language)
+    })
+}
+
 /// The files that an app's functions need, by their path without the leading `/`.
 pub(crate) fn files(app: &App) -> impl Iterator<Item = (String, &'static str)> {
-    let speaks = |language| {
-        app.entrypoints.iter().any(|entrypoint| {
-            matches!(entrypoint, Entrypoint::Function(function) if function.language == language)
-        })
+    let of = |language, files: Files| {
+        if speaks(app, language) { files } else { &[] }
     };
-    let python = if speaks(Language::Python) {
-        PYTHON
-    } else {
-        &[]
-    };
-    let node = if speaks(Language::Node) { NODE } else { &[] };
+    let (python, node) = (of(Language::Python, PYTHON), of(Language::Node, NODE));
     let files = python.iter().chain(node);
     files.map(|(name, text)| (format!("usr/lib/mvm/{name}"), *text))
 }

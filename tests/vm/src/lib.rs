@@ -125,7 +125,7 @@ pub fn prepared_home() -> &'static Path {
         );
         fs::create_dir_all(&home).unwrap();
         // Test programs run one after another, and this is quick when all is there.
-        prepare(&home, &["setup"]);
+        prepare(&home, &["setup", "--images", "node"]);
         prepare(&home, &["template", "prune"]);
         for memory in SHARED_TEMPLATES {
             prepare(&home, &["template", "build", "--memory", memory]);

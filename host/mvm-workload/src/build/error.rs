@@ -9,7 +9,7 @@ use mvm_image::{
 };
 use mvm_runtime::{ClientError, CreateError, EndError, keys::KeyStoreError};
 
-use crate::{HookError, SourceTreeError, Unsupported};
+use crate::{DeclarationError, Findings, HookError, SourceTreeError, Unsupported};
 
 /// Why an app could not be built.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +29,32 @@ pub enum BuildError {
     /// The source cannot be taken.
     #[error(transparent)]
     Source(#[from] SourceTreeError),
+    /// A TypeScript file cannot be read.
+    #[error(transparent)]
+    TypeScriptUnread(DeclarationError),
+    /// A TypeScript file changed while it was read.
+    #[error("`{}` changed while the source was taken", path.display())]
+    TypeScriptChanged {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A TypeScript file is none.
+    #[error("`{path}` has no JavaScript")]
+    TypeScript {
+        /// The file, as it would be in the image.
+        path: String,
+        /// What is wrong.
+        #[source]
+        findings: Findings,
+    },
+    /// The JavaScript of a file is in the source, too.
+    #[error("`{typescript}` and `{javascript}` would be one module")]
+    CompiledBeside {
+        /// The TypeScript.
+        typescript: String,
+        /// What stands where its JavaScript would be.
+        javascript: String,
+    },
     /// Two files would be at one place.
     #[error("`/{path}` is both of the source and embedded, or reserved")]
     Collision {
@@ -93,9 +119,13 @@ impl Coded for BuildError {
             Self::Hook(error) => error.code(),
             Self::End(error) => error.code(),
             Self::Keys(error) => error.code(),
+            Self::TypeScriptUnread(error) => error.code(),
             Self::Catalog(_) | Self::Image(_) => ErrorCode::InvalidArgument,
             Self::Canonical(_)
             | Self::Source(_)
+            | Self::TypeScriptChanged { .. }
+            | Self::TypeScript { .. }
+            | Self::CompiledBeside { .. }
             | Self::Collision { .. }
             | Self::Embedded { .. }
             | Self::Compose(_)
@@ -120,6 +150,12 @@ impl Coded for BuildError {
             Self::Image(error) => error.hint(),
             Self::Source(error) => error.hint(),
             Self::Compose(error) => error.hint(),
+            Self::TypeScriptUnread(error) => error.hint(),
+            Self::TypeScriptChanged { .. } => Some("build it again".to_owned()),
+            Self::TypeScript { .. } => {
+                Some("correct it, or `exclude` it from the source".to_owned())
+            }
+            Self::CompiledBeside { .. } => Some("`exclude` one of them from the source".to_owned()),
             Self::Collision { .. } => Some("leave one of them out".to_owned()),
             Self::Canonical(_) | Self::Embedded { .. } | Self::Read { .. } | Self::Write { .. } => {
                 None

@@ -4,10 +4,10 @@
 use std::path::Path;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use mvm_contract::workload::{App, EmbeddedFile, SOURCE_DIRECTORY, Workload};
+use mvm_contract::workload::{App, EmbeddedFile, Language, SOURCE_DIRECTORY, Workload};
 use mvm_image::compose::{LayerContent, LayerFile, LayerTree};
 
-use super::BuildError;
+use super::{BuildError, javascript};
 use crate::{runner, source};
 
 pub(super) fn of(
@@ -20,6 +20,9 @@ pub(super) fn of(
         Some(source) => source::collect(declared_in, source, target)?,
         None => LayerTree::new(),
     };
+    if runner::speaks(app, Language::Node) {
+        javascript::add(&mut tree)?;
+    }
     let document = workload.write().map_err(BuildError::Canonical)?;
     let own = std::iter::once((runner::WORKLOAD_FILE.to_owned(), document))
         .chain(runner::files(app).map(|(path, text)| (path, text.into())));

@@ -12,7 +12,7 @@ use std::{
 };
 
 use bend::{Random, bend, pieces};
-use mvm_compiler::{Severity, SourceFile, compile};
+use mvm_compiler::{Severity, SourceFile, compile, to_javascript};
 
 const MAX_TIME: Duration = Duration::from_secs(10);
 const MAX_MEMORY_KIB: u64 = 200 * 1024;
@@ -49,14 +49,20 @@ fn run() -> Result<(), Box<dyn Error>> {
         let name = names[random.below(names.len())];
         fs::write(&at_hand, &text)?;
         let begun = Instant::now();
-        let compiled = compile(&[SourceFile {
+        let source = SourceFile {
             path: name.to_owned(),
             text,
-        }]);
+        };
+        let compiled = compile(std::slice::from_ref(&source));
+        let javascript = (language == "typescript").then(|| to_javascript(&source));
         let took = begun.elapsed();
         let said = &compiled.diagnostics;
         if said.iter().any(|it| it.code == "E_INTERNAL") {
             return Err(format!("the compiler failed on {} ({name})", at_hand.display()).into());
+        }
+        let refused = javascript.and_then(Result::err).unwrap_or_default();
+        if refused.iter().any(|it| it.code == "E_INTERNAL") {
+            return Err(format!("no JavaScript of {} ({name})", at_hand.display()).into());
         }
         let failed = said.iter().any(|it| it.severity == Severity::Error);
         if failed == compiled.workload.is_some() {
