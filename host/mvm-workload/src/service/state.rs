@@ -123,9 +123,10 @@ pub(super) struct Keeping {
     observer: Arc<dyn Observer>,
     changes: watch::Sender<u64>,
     socket: UnixListener,
+    /// Before what comes below: whoever is told of the end finds nobody who keeps the service.
+    _lock: File,
     /// Whoever asked for the end waits until these are closed.
     waiting: Mutex<Vec<UnixStream>>,
-    _lock: File,
 }
 
 impl Keeping {
@@ -189,8 +190,8 @@ impl Keeping {
             observer,
             changes: watch::Sender::new(0),
             socket,
-            waiting: Mutex::default(),
             _lock: lock,
+            waiting: Mutex::default(),
         };
         keeping.save(&locked(&keeping.record))?;
         Ok(keeping)
