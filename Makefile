@@ -61,6 +61,8 @@ check-python:
 	    $(PYTHON) -m pyright --pythonpath $(PYTHON)
 	cd tests && $(PYTHON) -m ruff check api docs && $(PYTHON) -m ruff format --check api docs && \
 	    $(PYTHON) -m pyright --pythonpath $(PYTHON)
+	cd tests && $(PYTHON) -m ruff check --config pyproject.toml ../examples && \
+	    $(PYTHON) -m ruff format --check --config pyproject.toml ../examples
 	cd guest/runner/python && $(PYTHON) -m ruff check . && $(PYTHON) -m ruff format --check .
 
 check-typescript:
