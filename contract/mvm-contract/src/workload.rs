@@ -33,6 +33,7 @@ pub use image::{DEFAULT_NODE, DEFAULT_PYTHON, Dependencies, Image, NodeTool, Pyt
 pub use lifecycle::{HealthCheck, Hook, HookCommand, Hooks, Restart};
 pub use network::{Dns, Network};
 pub use storage::{EmbeddedFile, Mount, MountSource, Volume};
+pub use validate::is_name;
 
 /// The version of Workload IR this code reads and writes.
 pub const WORKLOAD_VERSION: u32 = 1;

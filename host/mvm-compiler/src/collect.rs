@@ -19,6 +19,8 @@ use crate::{
 };
 
 pub(crate) use draft::Finished;
+pub use name::name_from;
+
 use draft::{Draft, DraftEntrypoint};
 
 /// What `workload` takes.

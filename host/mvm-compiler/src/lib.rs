@@ -24,6 +24,7 @@ mod typescript;
 mod value;
 
 pub use archive::{ArchiveEntry, ArchiveError, WORKLOAD_FILE, archive};
+pub use collect::name_from;
 pub use compile::{Compilation, DeclaredLockfile, SourceFile, compile};
 pub use diagnostic::{Diagnostic, Label, Severity};
 pub use limits::MAX_SOURCE_BYTES;

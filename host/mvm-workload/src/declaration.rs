@@ -15,7 +15,7 @@ use mvm_contract::{
 };
 
 /// What is looked for in a directory, by name.
-const NAMES: [&str; 6] = [
+pub(crate) const NAMES: [&str; 6] = [
     "workload.json",
     "app.py",
     "app.ts",

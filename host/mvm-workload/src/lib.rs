@@ -1,6 +1,7 @@
 //! Workloads: from Workload IR to an image, and from an image to calls and services.
 //!
 //! ```text
+//! init         a project to begin with, from a template
 //! declaration  a document or a source file -> Workload IR
 //! enforced     what this version cannot do of a workload, refused by name
 //! source       the files of a declaration's directory
@@ -19,6 +20,7 @@ mod call;
 mod declaration;
 mod enforced;
 mod hook;
+mod init;
 mod invoke;
 mod runner;
 mod schema;
@@ -32,6 +34,7 @@ pub use declaration::{
 };
 pub use enforced::{Unsupported, check as check_supported};
 pub use hook::HookError;
+pub use init::{InitError, Initialized, Template, init};
 pub use invoke::{InvokeError, invoke};
 pub use schema::SchemaMismatch;
 pub use service::{

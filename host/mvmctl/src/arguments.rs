@@ -24,7 +24,7 @@ pub(crate) use saved::{
     Fork, Pools, Restore, Restored, SetPool, Shaped, Snapshots, SomeTemplates, Templates,
 };
 
-pub(crate) use workload::{Build, Down, Invoke, Ps, Up};
+pub(crate) use workload::{Build, Down, Init, Invoke, Ps, Up};
 
 pub(crate) use trust::{Audits, CreatePlan, Keys, Plans, Policies, Receipts, Witness};
 
@@ -123,6 +123,8 @@ pub(crate) enum Verb {
     /// Receipts: what a run did, signed.
     #[command(subcommand)]
     Receipt(Receipts),
+    /// Write a small project that declares a workload, to begin with.
+    Init(Init),
     /// Turn declarations into Workload IR, without running them.
     Compile(Compile),
     /// Tell what is wrong with declarations, without running them.

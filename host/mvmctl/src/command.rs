@@ -49,6 +49,9 @@ pub(crate) async fn dispatch(arguments: Arguments) -> Result<u8, Failure> {
         Verb::Check(options) => {
             return declaration::check(&options, arguments.json, arguments.quiet);
         }
+        Verb::Init(options) => {
+            return workload::init(&options, arguments.json, arguments.quiet);
+        }
         command => Arguments {
             command,
             ..arguments
@@ -102,6 +105,7 @@ pub(crate) async fn dispatch(arguments: Arguments) -> Result<u8, Failure> {
         Verb::Receipt(verb) => receipt::receipts(&context, verb),
         Verb::Compile(options) => declaration::compile(&options, context.json, context.quiet),
         Verb::Check(options) => declaration::check(&options, context.json, context.quiet),
+        Verb::Init(options) => workload::init(&options, context.json, context.quiet),
         Verb::Build(options) => workload::build(&context, &options).await,
         Verb::Invoke(options) => workload::invoke(&context, &options).await,
         Verb::Up(options) => service::up(&context, &options).await,

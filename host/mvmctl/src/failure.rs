@@ -107,6 +107,7 @@ from_coded!(
     mvm_contract::recording::LowerError,
     mvm_workload::BuildError,
     mvm_workload::CallError,
+    mvm_workload::InitError,
     mvm_workload::InvokeError,
     mvm_workload::DeclarationError,
     mvm_workload::ServiceError,

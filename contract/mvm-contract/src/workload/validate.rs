@@ -91,8 +91,9 @@ impl Report {
     }
 }
 
-/// `[a-z][a-z0-9-]{0,62}`.
-fn is_name(text: &str) -> bool {
+/// Whether a text can name a workload or an app: `[a-z][a-z0-9-]{0,62}`.
+#[must_use]
+pub fn is_name(text: &str) -> bool {
     text.len() <= 63
         && text.starts_with(|first: char| first.is_ascii_lowercase())
         && text

@@ -5,7 +5,8 @@ const MAX_NAME: usize = 63;
 
 /// A name of the form of a workload's or an app's: `my_function`, `myFunction` and `My Function` are
 /// `my-function`. `None` where nothing is left of it.
-pub(super) fn name_from(text: &str) -> Option<String> {
+#[must_use]
+pub fn name_from(text: &str) -> Option<String> {
     let mut name = String::new();
     let mut previous_is_lower = false;
     for letter in text.chars() {

@@ -2,8 +2,42 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use mvm_contract::duration;
+
+#[derive(Debug, Args)]
+pub(crate) struct Init {
+    /// Where; the directory is made where it is not there. Nothing in it is replaced.
+    #[arg(value_name = "DIR", default_value = ".")]
+    pub(crate) directory: PathBuf,
+    /// What to begin with.
+    #[arg(long, value_enum, value_name = "TEMPLATE")]
+    pub(crate) template: Template,
+    /// The workload's name; without it, one made of the directory's.
+    #[arg(long, value_name = "ID")]
+    pub(crate) name: Option<String>,
+}
+
+/// What a project begins with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Template {
+    /// A function in Python.
+    Python,
+    /// A function in TypeScript.
+    Node,
+    /// A command that is kept up, with its health looked at.
+    Worker,
+}
+
+impl From<Template> for mvm_workload::Template {
+    fn from(template: Template) -> Self {
+        match template {
+            Template::Python => Self::Python,
+            Template::Node => Self::Node,
+            Template::Worker => Self::Worker,
+        }
+    }
+}
 
 #[derive(Debug, Args)]
 pub(crate) struct Build {

@@ -1,4 +1,4 @@
-//! `mvmctl build` and `invoke`.
+//! `mvmctl init`, `build` and `invoke`.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{Context, read, trace};
 use crate::{
-    arguments::{Build, Invoke},
+    arguments::{Build, Init, Invoke},
     failure::Failure,
     output,
     progress::{Display, START_PATIENCE, WORK_PATIENCE},
@@ -17,6 +17,26 @@ use crate::{
 
 /// Of a call whose function raised.
 const RAISED: u8 = 1;
+
+pub(super) fn init(options: &Init, json: bool, quiet: bool) -> Result<u8, Failure> {
+    let directory = &options.directory;
+    let made = mvm_workload::init(directory, options.template.into(), options.name.as_deref())?;
+    if json {
+        output::json(&made)?;
+        return Ok(0);
+    }
+    for name in &made.files {
+        output::data(directory.join(name).display())?;
+    }
+    if !quiet {
+        let (workload, readme) = (made.workload, directory.join("README.md"));
+        output::talk(format_args!(
+            "workload `{workload}`; what to run is in `{}`",
+            readme.display()
+        ));
+    }
+    Ok(0)
+}
 
 pub(super) async fn build(context: &Context, options: &Build) -> Result<u8, Failure> {
     let declaration = mvm_workload::load(&options.path)?;
