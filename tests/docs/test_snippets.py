@@ -62,7 +62,8 @@ def compiled(environment: dict[str, str]) -> Iterator[Path]:
     folder.mkdir(parents=True)
     for snippet in of("typescript"):
         (folder / f"{snippet.name}.ts").write_text(snippet.text)
-    options = {"rootDir": ".", "outDir": "out", "declaration": False}
+    # By its source map a function is found in what it was written in.
+    options = {"rootDir": ".", "outDir": "out", "declaration": False, "sourceMap": True}
     config = {"extends": "../../tsconfig.json", "compilerOptions": options, "include": ["*.ts"]}
     (folder / "tsconfig.json").write_text(json.dumps(config))
     compiler = str(TYPESCRIPT / "node_modules" / ".bin" / "tsc")
