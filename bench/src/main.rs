@@ -9,7 +9,9 @@
 mod admission;
 mod bench;
 mod bench_home;
+mod calls;
 mod cold;
+mod compile;
 mod density;
 mod exec;
 mod guests;
@@ -108,6 +110,10 @@ enum Part {
     States,
     /// `list` and `create` beside many recorded sandboxes.
     Records,
+    /// The compiler, beside a parser and a type checker.
+    Compile,
+    /// The first call of a function and further ones.
+    Calls,
 }
 
 impl Options {
@@ -197,5 +203,7 @@ async fn measure(part: Part, bench: &mut Bench, peer: Option<&Runsc>) -> Outcome
         Part::Snapshots => snapshots::measure(bench).await,
         Part::States => states::measure(bench).await,
         Part::Records => records::measure(bench).await,
+        Part::Compile => compile::measure(bench),
+        Part::Calls => calls::measure(bench).await,
     }
 }

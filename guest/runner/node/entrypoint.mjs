@@ -4,10 +4,12 @@ import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 
 import { Refused } from "./failure.mjs";
+import { ownCrypto } from "./kernel-randomness.mjs";
 
 /** Imports the module of an entrypoint and finds its function. Throws `Refused`, and what the module throws. */
 export async function load(file, app, name) {
   const declared = declaration(file, app, name);
+  if (declared.warm !== undefined) ownCrypto();
   const path = resolve(declared.module);
   const url = pathToFileURL(path).href;
   let module;

@@ -6,12 +6,14 @@
 mod callee;
 mod channel;
 mod error;
+mod warm;
+mod worker;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use mvm_contract::workload::{App, FunctionEntrypoint};
+use mvm_contract::workload::FunctionEntrypoint;
 use mvm_image::Progress;
-use mvm_runtime::{Command, Phase, RunAccount, Runtime, Sandbox, StartOrigin};
+use mvm_runtime::{Phase, RunAccount, Runtime, StartOrigin};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -19,10 +21,10 @@ pub use callee::{Callee, find};
 pub use error::CallError;
 
 use crate::{
-    Build, build, hook, runner,
+    Build, runner,
     schema::{self, SchemaMismatch},
 };
-use channel::{Answer, Channel};
+use worker::Worker;
 
 /// What a function is called with.
 #[derive(Debug, Clone, PartialEq)]
@@ -94,11 +96,7 @@ pub async fn call(
     arguments: Arguments,
     options: &CallOptions<'_>,
 ) -> Result<Called, CallError> {
-    let Callee {
-        app,
-        entrypoint,
-        function,
-    } = *callee;
+    let function = callee.function;
     let arguments = Value::Object(named(function, arguments)?);
     schema::check(
         "the arguments",
@@ -112,78 +110,16 @@ pub async fn call(
         return Err(CallError::TooLarge { bytes: line.len() });
     }
 
-    let spec = build::spec(build, app, entrypoint);
-    let sandbox = runtime.create(&spec, options.progress).await?;
-    let mut phases = sandbox.start_phases().to_vec();
-    let origin = sandbox.record().origin.clone();
-    let called = in_sandbox(&sandbox, app, function, &line, options.timeout, &mut phases).await;
-    let ended = sandbox.destroy().await;
-    let (outcome, written, run, duration) = called?;
-    ended?;
-    Ok(Called {
-        outcome,
-        written,
-        run,
-        duration,
-        origin,
-        phases,
-    })
-}
-
-async fn in_sandbox(
-    sandbox: &Sandbox,
-    app: &App,
-    function: &FunctionEntrypoint,
-    line: &[u8],
-    timeout: Option<Duration>,
-    phases: &mut Vec<Phase>,
-) -> Result<(Outcome, Vec<u8>, RunAccount, Duration), CallError> {
-    let mut begun = Instant::now();
-    let mut lap = |name: &str| {
-        let milliseconds = begun.elapsed().as_secs_f64() * 1000.0;
-        phases.push(Phase {
-            name: name.to_owned(),
-            milliseconds,
-        });
-        begun = Instant::now();
+    let limit = options.timeout;
+    let Some(warm) = function.warm else {
+        let worker = Worker::make(runtime, build, callee, limit, options.progress).await?;
+        return worker.call(callee, &line, limit).await;
     };
-    hook::run(sandbox, app, "before_start", &app.hooks.before_start).await?;
-    lap("before_start hooks");
-    let command = Command::new(runner::command(
-        function.language,
-        &app.name,
-        &function.name,
-    ))
-    .standard_input(true);
-    let process = sandbox.start(&command).await.map_err(CallError::Runner)?;
-    let mut channel = Channel::new(process)?;
-    match channel.answer(timeout).await? {
-        Answer::Ready => {}
-        Answer::Failed { error } => {
-            let (written, run) = channel.end().await?;
-            return Ok((Outcome::Raised(error), written, run, Duration::ZERO));
-        }
-        Answer::Returned { .. } | Answer::Raised { .. } => return Err(CallError::OutOfTurn),
-    }
-    lap("load the module");
-    hook::run(sandbox, app, "after_start", &app.hooks.after_start).await?;
-    let asked = Instant::now();
-    channel.ask(line).await?;
-    let outcome = match channel.answer(timeout).await? {
-        Answer::Returned { value } => {
-            schema::check("the result", function.result_schema.as_ref(), &value)
-                .map_err(CallError::Result)?;
-            Outcome::Returned(value)
-        }
-        Answer::Raised { error } => Outcome::Raised(error),
-        Answer::Ready | Answer::Failed { .. } => return Err(CallError::OutOfTurn),
-    };
-    let duration = asked.elapsed();
-    lap("the call");
-    let (written, run) = channel.end().await?;
-    hook::run(sandbox, app, "before_stop", &app.hooks.before_stop).await?;
-    lap("end and before_stop hooks");
-    Ok((outcome, written, run, duration))
+    let warm::WarmWorker { worker, place } =
+        warm::worker(runtime, build, callee, warm, options).await?;
+    let called = worker.call(callee, &line, limit).await;
+    drop(place);
+    called
 }
 
 /// Arguments by their names.

@@ -58,7 +58,6 @@ pub fn check(workload: &Workload, app: &App) -> Result<(), Unsupported> {
         functions().any(|it| it.language == Language::Rust),
         "the language `rust`",
     )?;
-    refuse(functions().any(|it| it.warm.is_some()), "`warm`")?;
     let environments = std::iter::once(&app.environment)
         .chain(app.entrypoints.iter().map(Entrypoint::environment))
         .chain(hooks(app).map(|hook| &hook.environment));

@@ -44,6 +44,7 @@ const NODE: Files = runner_files![
     "call.mjs" <- "guest/runner/node/call.mjs",
     "entrypoint.mjs" <- "guest/runner/node/entrypoint.mjs",
     "failure.mjs" <- "guest/runner/node/failure.mjs",
+    "kernel-randomness.mjs" <- "guest/runner/node/kernel-randomness.mjs",
     "randomness.mjs" <- "guest/runner/node/randomness.mjs",
     "resolve.mjs" <- "guest/runner/node/resolve.mjs",
     "runner.mjs" <- "guest/runner/node/runner.mjs",

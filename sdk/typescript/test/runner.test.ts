@@ -236,6 +236,43 @@ describe("the runner", { timeout: 300_000 }, () => {
     assert.equal((await runner.call({ what: "local" })).value, "object");
   });
 
+  it("draws on the kernel in a worker that is kept warm", async () => {
+    const warm = { pool_size: 1, max_calls_per_worker: 1, max_memory_mib: 64 };
+    const runner = await guest.start(
+      `import crypto, { generateKeyPairSync, randomBytes, randomFill, randomFillSync, randomInt, randomUUID } from "node:crypto";
+       import { promisify } from "node:util";
+       const tried = (make) => { try { return make(); } catch (error) { return error.code ?? error.message; } };
+       const web = crypto.webcrypto;
+       export const f = async () => ({
+         bytes: [randomBytes(4).length, (await promisify(randomBytes)(5)).length, randomBytes(8).equals(randomBytes(8))],
+         part: [...randomFillSync(new Uint16Array(64), 2, 2)].map((it, at) => (it === 0) === (at < 2 || at > 3) || at === 2 || at === 3),
+         filled: (await promisify(randomFill)(new Uint8Array(32))).every((it) => it === 0),
+         buffer: new Uint8Array(randomFillSync(new ArrayBuffer(32))).every((it) => it === 0),
+         low: Array.from({ length: 200 }, () => randomInt(3)).sort().filter((it, at, all) => it !== all[at - 1]),
+         range: Array.from({ length: 200 }, () => randomInt(-2, 2)).every((it) => it >= -2 && it < 2),
+         later: await promisify(randomInt)(1, 2),
+         uuid: [randomUUID(), web.randomUUID()].map((it) => /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/.test(it)),
+         values: web.getRandomValues(new Uint32Array(8)).every((it) => it === 0),
+         wrong: [tried(() => randomBytes(-1)), tried(() => randomInt(5, 1)), tried(() => randomFillSync("text"))],
+         refused: [tried(() => generateKeyPairSync("ed25519")), tried(() => crypto.createECDH("prime256v1")), tried(() => web.subtle.generateKey({}, true, []))],
+         hash: crypto.createHash("sha256").update("a").digest("hex").slice(0, 8),
+       });`,
+      { warm },
+    );
+    await runner.read();
+    const value = (await runner.call()).value as Record<string, unknown>;
+    assert.deepEqual(value["bytes"], [4, 5, false]);
+    assert.ok((value["part"] as boolean[]).every(Boolean));
+    for (const name of ["filled", "buffer", "values"]) assert.equal(value[name], false, name);
+    assert.deepEqual(value["low"], [0, 1, 2]);
+    assert.equal(value["range"], true);
+    assert.equal(value["later"], 1);
+    assert.deepEqual(value["uuid"], [true, true]);
+    assert.deepEqual(value["wrong"], ["ERR_OUT_OF_RANGE", "ERR_OUT_OF_RANGE", "ERR_INVALID_ARG_TYPE"]);
+    for (const why of value["refused"] as string[]) assert.match(why, /no randomness of its own in a warm worker/);
+    assert.equal(value["hash"], "ca978112");
+  });
+
   it("has a stub with every name of the SDK", async () => {
     const stub = (await import(`${guest.directory}/library/node/sdk/index.js`)) as Record<string, unknown>;
     assert.deepEqual(Object.keys(stub).sort(), Object.keys(sdk).sort());

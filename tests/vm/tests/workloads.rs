@@ -178,7 +178,7 @@ fn a_change_of_any_input_is_another_image() {
 #[test]
 fn what_is_not_enforced_is_refused_by_name() {
     let bench = Bench::new();
-    let cases: [(&str, Value); 5] = [
+    let cases: [(&str, Value); 4] = [
         (
             "network",
             json!({"mode": "grants", "egress": [{"host": "a.example", "port": 443, "protocol": "tls"}]}),
@@ -194,10 +194,6 @@ fn what_is_not_enforced_is_refused_by_name() {
         (
             "environment",
             json!({"T": {"kind": "secret", "name": "t", "hosts": ["a.example"]}}),
-        ),
-        (
-            "image",
-            json!({"kind": "nix_packages", "packages": ["hello"]}),
         ),
     ];
     for (field, value) in cases {
@@ -248,6 +244,11 @@ fn an_image_without_a_version_is_built_and_its_packages_are_those_of_the_catalog
     for word in ["`debian:python` has no git", "catalog.toml"] {
         assert!(refused.stderr.contains(word), "{}", refused.stderr);
     }
+    let mut app = command_app("hello", &["true"]);
+    app["image"] = json!({"kind": "nix_packages", "packages": ["hello"]});
+    let project = Project::new(&workload("demo", &[app]), &[]);
+    let refused = bench.run(["build", project.path()]);
+    refused.refused_with(&["no flake of Nix packages", "catalog.toml"]);
 }
 
 #[test]

@@ -48,15 +48,15 @@ pub(super) struct Channel {
 }
 
 impl Channel {
-    pub(super) fn new(mut process: Process) -> Result<Self, CallError> {
+    pub(super) fn new(mut process: Process) -> Self {
         let input = process.take_input();
-        Ok(Self {
+        Self {
             process,
             input,
             pending: Vec::new(),
             written: Vec::new(),
             exit_code: None,
-        })
+        }
     }
 
     pub(super) async fn ask(&mut self, line: &[u8]) -> Result<(), CallError> {

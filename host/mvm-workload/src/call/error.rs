@@ -1,9 +1,9 @@
 //! Why a function could not be called.
 
-use std::{io, time::Duration};
+use std::{io, path::PathBuf, time::Duration};
 
-use mvm_contract::{Coded, ErrorCode};
-use mvm_runtime::{ClientError, CreateError, EndError};
+use mvm_contract::{Coded, ErrorCode, IdentityError, canonical::WriteError};
+use mvm_runtime::{ClientError, CreateError, EndError, LifecycleError};
 
 use crate::{HookError, SchemaMismatch, runner::MOST_MESSAGE_BYTES};
 
@@ -57,6 +57,27 @@ pub enum CallError {
     /// The sandbox did not end.
     #[error(transparent)]
     End(#[from] EndError),
+    /// A warm worker cannot be gone on from.
+    #[error("failed to go on from the function's warm worker")]
+    Warm(#[source] LifecycleError),
+    /// A warm worker has no function in it.
+    #[error("the function's warm worker has ended")]
+    NoWorker,
+    /// A warm worker has no name.
+    #[error("the function's warm worker cannot be named")]
+    WarmName(#[source] IdentityError),
+    /// A warm worker has no digest.
+    #[error("the function's warm worker cannot be named")]
+    Canonical(#[source] WriteError),
+    /// A place among the warm workers cannot be taken.
+    #[error("failed to lock `{}`", path.display())]
+    Lock {
+        /// The lock.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// A hook failed.
     #[error(transparent)]
     Hook(#[from] HookError),
@@ -103,6 +124,10 @@ impl Coded for CallError {
             Self::Create(error) => error.code(),
             Self::End(error) => error.code(),
             Self::Hook(error) => error.code(),
+            Self::Warm(error) => error.code(),
+            Self::NoWorker | Self::WarmName(_) | Self::Canonical(_) | Self::Lock { .. } => {
+                ErrorCode::SandboxUnavailable
+            }
             Self::Runner(error) | Self::Connection(error) => error.code(),
             Self::TimedOut { .. } => ErrorCode::Timeout,
             Self::Result(_)
@@ -126,6 +151,11 @@ impl Coded for CallError {
             Self::Create(error) => error.hint(),
             Self::End(error) => error.hint(),
             Self::Hook(error) => error.hint(),
+            Self::Warm(error) => error.hint(),
+            Self::NoWorker => Some(
+                "remove it with `mvmctl snapshot remove`, and the next call makes it again"
+                    .to_owned(),
+            ),
             Self::Connection(error) => error.hint(),
             Self::Runner(_) => Some(
                 "use an image with the function's language, such as `debian:python`".to_owned(),
@@ -134,9 +164,13 @@ impl Coded for CallError {
             Self::TooLarge { .. } | Self::AnswerTooLarge => {
                 Some("move large data as files".to_owned())
             }
-            Self::Arguments(_) | Self::EndedEarly { .. } | Self::NotAnAnswer | Self::OutOfTurn => {
-                None
-            }
+            Self::Arguments(_)
+            | Self::WarmName(_)
+            | Self::Canonical(_)
+            | Self::Lock { .. }
+            | Self::EndedEarly { .. }
+            | Self::NotAnAnswer
+            | Self::OutOfTurn => None,
         }
     }
 }
