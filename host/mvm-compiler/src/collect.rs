@@ -10,7 +10,7 @@ use mvm_contract::workload::Volume;
 use crate::{
     Diagnostic,
     declare::{self, Takes},
-    evaluate::{Evaluator, is_sdk},
+    evaluate::Evaluator,
     schema::Schemas,
     syntax::{
         BindingKind, Call, Expression, ExpressionKind, FunctionDeclaration, Module, Scope, Span,
@@ -62,7 +62,7 @@ impl Collection {
             schemas: Schemas::new(module),
         };
         for star in &module.star_imports {
-            if is_sdk(module.language, &star.module) {
+            if star.of_sdk {
                 self.report.push(
                     Diagnostic::error(
                         "E_STAR_IMPORT",

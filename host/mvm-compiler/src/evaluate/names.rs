@@ -63,7 +63,7 @@ impl<'a> Evaluator<'a> {
             Some(indices) => indices.iter().any(|index| {
                 let binding = self.module.bindings.get(*index);
                 binding.is_some_and(|binding| match &binding.kind {
-                    BindingKind::Import { module, .. } => is_sdk(self.module.language, module),
+                    BindingKind::Import { of_sdk, .. } => *of_sdk,
                     _ => false,
                 })
             }),
@@ -128,7 +128,7 @@ impl<'a> Evaluator<'a> {
         match &binding.kind {
             BindingKind::Value(_) if rest.is_empty() => Meaning::Constant(index),
             BindingKind::Value(_) => Meaning::Foreign("an attribute of a constant"),
-            BindingKind::Import { module, item } if is_sdk(self.module.language, module) => {
+            BindingKind::Import { of_sdk: true, item } => {
                 let canonical = |name: &str| match self.module.language {
                     Language::Node => snake_case(name),
                     _ => name.to_owned(),

@@ -1,14 +1,18 @@
 //! Statements: what binds names, what is called, what is decorated.
 
+use mvm_contract::workload::Language;
 use ruff_python_ast::{
     AnyParameterRef, Expr, Pattern, Stmt, StmtClassDef, StmtFunctionDef, StmtImport, StmtImportFrom,
 };
 use ruff_text_size::Ranged;
 
 use super::{binding, expression, hint::Hints, name, record, span};
-use crate::syntax::{
-    Binding, BindingKind, Expression, ExpressionKind, FunctionDeclaration, Module, Name, Parameter,
-    ParameterKind, Scope, StarImport,
+use crate::{
+    evaluate::is_sdk,
+    syntax::{
+        Binding, BindingKind, Expression, ExpressionKind, FunctionDeclaration, Module, Name,
+        Parameter, ParameterKind, Scope, StarImport,
+    },
 };
 
 /// Lowers the statements of a file.
@@ -252,7 +256,8 @@ impl Walk<'_> {
                     (bound, first)
                 }
             };
-            self.bind(bound, BindingKind::Import { module, item: None }, scope);
+            let of_sdk = is_sdk(Language::Python, &module);
+            self.bind(bound, BindingKind::Import { of_sdk, item: None }, scope);
         }
     }
 
@@ -263,18 +268,18 @@ impl Walk<'_> {
             .module
             .as_ref()
             .map_or("", |module| module.id.as_str());
-        let module = format!("{dots}{named}");
+        let of_sdk = is_sdk(Language::Python, &format!("{dots}{named}"));
         for alias in &import.names {
             if alias.name.id.as_str() == "*" {
                 self.module.star_imports.push(StarImport {
-                    module: module.clone(),
+                    of_sdk,
                     span: span(file, import.range()),
                 });
                 continue;
             }
             let bound = name(file, alias.asname.as_ref().unwrap_or(&alias.name));
             let kind = BindingKind::Import {
-                module: module.clone(),
+                of_sdk,
                 item: Some(alias.name.id.to_string()),
             };
             self.bind(bound, kind, scope);

@@ -10,6 +10,7 @@ use syn::{
 use super::{Source, attribute, hint::Hints, plain, record};
 use crate::{
     Diagnostic,
+    evaluate::is_sdk,
     limits::MAX_DEPTH,
     syntax::{
         Binding, BindingKind, FunctionDeclaration, Module, Name, Parameter, ParameterKind, Path,
@@ -136,7 +137,8 @@ impl Walk<'_> {
             {
                 name.text.clone_from(last);
             }
-            walk.bind(name, BindingKind::Import { module, item });
+            let of_sdk = is_sdk(Language::Rust, &module);
+            walk.bind(name, BindingKind::Import { of_sdk, item });
         };
         match tree {
             UseTree::Path(path) => {
@@ -150,7 +152,7 @@ impl Walk<'_> {
             }
             UseTree::Rename(_) => {}
             UseTree::Glob(glob) => self.module.star_imports.push(StarImport {
-                module: before.join("::"),
+                of_sdk: is_sdk(Language::Rust, &before.join("::")),
                 span: self.source.of(glob),
             }),
             UseTree::Group(group) => {

@@ -58,9 +58,10 @@ pub(crate) struct Binding {
 pub(crate) enum BindingKind {
     /// `import mvm` and `import * as mvm` have no item; `from mvm import app as a` and
     /// `import { app as a }` have the item `app`. The default export is the item `default`.
-    /// The module is written as in the source: `mvm`, `@mvm/sdk`, `mvm`.
+    /// Of the module only matters whether it is mvm's: a module's name, kept for each of its
+    /// names, would take the square of the file.
     Import {
-        module: String,
+        of_sdk: bool,
         item: Option<String>,
     },
     /// A constant, if it is bound once.
@@ -76,7 +77,7 @@ pub(crate) enum BindingKind {
 /// An import of everything.
 #[derive(Debug)]
 pub(crate) struct StarImport {
-    pub(crate) module: String,
+    pub(crate) of_sdk: bool,
     pub(crate) span: Span,
 }
 

@@ -14,7 +14,7 @@ use crate::{
 impl<'a> Walk<'a, '_> {
     pub(super) fn import(&mut self, import: &'a ImportDeclaration<'a>) {
         let file = self.module.file;
-        let module = import.source.value.as_str();
+        let of_sdk = is_sdk(self.module.language, import.source.value.as_str());
         for specifier in import.specifiers.iter().flatten() {
             let (item, is_type) = match specifier {
                 ImportDeclarationSpecifier::ImportSpecifier(it) => (
@@ -29,10 +29,7 @@ impl<'a> Walk<'a, '_> {
             let kind = if is_type || import.import_kind.is_type() {
                 BindingKind::Type
             } else {
-                BindingKind::Import {
-                    module: module.to_owned(),
-                    item,
-                }
+                BindingKind::Import { of_sdk, item }
             };
             let word = name(file, wrapped::local_of(specifier), specifier);
             self.bind(word, kind, Scope::Module);
