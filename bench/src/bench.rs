@@ -148,7 +148,10 @@ pub(crate) fn run(mut command: Command) -> Outcome<Written> {
         return Ok(Written { stdout, stderr });
     }
     let program = command.get_program().display().to_string();
-    let last = stderr.trim_end().lines().last().unwrap_or_default();
+    // Some tell what is wrong on standard output.
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    let said = [&*stdout, stderr.as_str()].concat();
+    let last = said.trim_end().lines().last().unwrap_or_default();
     Err(format!("`{program}`: {}: {last}", output.status).into())
 }
 

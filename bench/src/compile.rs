@@ -55,7 +55,7 @@ fn tsc(folder: &Path, file: &Path) -> io::Result<Option<Command>> {
         "compilerOptions": {
             "strict": true, "noEmit": true, "skipLibCheck": true,
             "target": "es2022", "module": "nodenext",
-            "typeRoots": node_types, "types": ["node"],
+            "typeRoots": [node_types], "types": ["node"],
             "paths": { "@mvm/sdk": [types] },
         },
         "files": [file],
