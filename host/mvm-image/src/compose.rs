@@ -22,6 +22,7 @@ pub use layer::{LayerContent, LayerFile, LayerTree};
 
 use crate::layer::{Blob, Compression};
 use crate::materialize::MaterializeOptions;
+use crate::nix::{self, NixError};
 use crate::oci::{self, LAYER, Layer, Resolved};
 use crate::registry::{self, RegistryReference};
 use crate::source::ImageSource;
@@ -80,6 +81,9 @@ pub fn manifest_of(
 ) -> Result<Digest, ComposeError> {
     match source {
         ImageSource::Registry(reference) => Ok(begin(store, source, reference, options)?.manifest),
+        ImageSource::Nix(reference) => nix::resolve(store, reference, options)
+            .map(|resolved| resolved.closure.manifest())
+            .map_err(|error| in_nix(source, error)),
         _ => Ok(resolve(store, source, options)?.manifest),
     }
 }
@@ -224,12 +228,23 @@ fn resolve(
             source: Box::new(error),
         });
     }
+    if let ImageSource::Nix(reference) = source {
+        let resolved = nix::resolve_layer(store, reference, options);
+        return resolved.map_err(|error| in_nix(source, error));
+    }
     oci::resolve(source, options.debian_layouts, &options.limits).map_err(|error| {
         ComposeError::Base {
             image: source.to_string(),
             source: error,
         }
     })
+}
+
+fn in_nix(image: &ImageSource, error: NixError) -> ComposeError {
+    ComposeError::Nix {
+        image: image.to_string(),
+        source: Box::new(error),
+    }
 }
 
 fn begin<'a>(

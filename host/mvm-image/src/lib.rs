@@ -11,6 +11,7 @@ pub mod catalog;
 pub mod compose;
 pub mod debian;
 mod erofs;
+mod hashing;
 mod image;
 mod layer;
 mod limits;

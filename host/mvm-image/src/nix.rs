@@ -9,6 +9,7 @@ mod archive;
 mod closure;
 mod error;
 mod failure;
+mod layer;
 mod locate;
 mod lock;
 mod program;
@@ -168,6 +169,23 @@ pub(crate) fn pack(
     )?;
     options.progress.finish();
     Ok(packed)
+}
+
+/// The closure as an image of one layer, to put others above.
+pub(crate) fn resolve_layer(
+    store: &Store,
+    reference: &NixReference,
+    options: &MaterializeOptions<'_>,
+) -> Result<crate::oci::Resolved, NixError> {
+    let resolved = resolve(store, reference, options)?;
+    let resolved = complete(store, reference, resolved, options)?;
+    let packed = pack(store, &resolved, options)?;
+    let layer = layer::layer(&packed, store)?;
+    Ok(crate::oci::Resolved {
+        manifest: resolved.closure.manifest(),
+        config: packed.config,
+        layers: vec![layer],
+    })
 }
 
 /// What a flake with these bytes gave, if all that it takes in was locked then.

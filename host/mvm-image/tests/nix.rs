@@ -10,6 +10,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use mvm_contract::workload::Image as LogicalImage;
+use mvm_image::compose::{self, Composed, Composition, LayerContent, LayerFile, LayerTree};
 use mvm_image::logical::{self, Catalog};
 use mvm_image::nix::{FlakeLock, NixError, NixOptions, RunNixError};
 use mvm_image::registry::RegistryOptions;
@@ -89,7 +90,18 @@ impl Workbench {
         limits: Limits,
     ) -> Result<Image, MaterializeError> {
         let source: ImageSource = source.parse().unwrap();
-        let options = MaterializeOptions {
+        self.with_options(time_limit, limits, |options| {
+            materialize(&self.store, &source, options)
+        })
+    }
+
+    fn with_options<T>(
+        &self,
+        time_limit: Duration,
+        limits: Limits,
+        work: impl FnOnce(&MaterializeOptions<'_>) -> T,
+    ) -> T {
+        work(&MaterializeOptions {
             limits,
             debian_layouts: Path::new("/nowhere"),
             nix: NixOptions {
@@ -100,8 +112,35 @@ impl Workbench {
             },
             registry: &RegistryOptions::default(),
             progress: &Silent,
+        })
+    }
+
+    /// A file put above a package.
+    fn compose(&self, source: &str) -> Composed {
+        let base: ImageSource = source.parse().unwrap();
+        let content = LayerContent::Bytes(b"above\n".to_vec());
+        let file = LayerFile {
+            content,
+            mode: 0o644,
         };
-        materialize(&self.store, &source, &options)
+        let files = LayerTree::from([("app/file".to_owned(), file)]);
+        let composition = Composition {
+            base: &base,
+            files: &files,
+            working_directory: Some("/app"),
+            command: None,
+        };
+        let layouts = self.path("layouts");
+        fs::create_dir_all(&layouts).unwrap();
+        let limit = Duration::from_secs(120);
+        let composed = self.with_options(limit, Limits::default(), |options| {
+            assert_eq!(
+                compose::manifest_of(&self.store, &base, options).unwrap(),
+                materialize(&self.store, &base, options).unwrap().manifest,
+            );
+            compose::compose(&self.store, &composition, &layouts, options)
+        });
+        composed.unwrap()
     }
 
     fn refused(&self, source: &str) -> NixError {
@@ -220,6 +259,44 @@ fn the_same_flake_gives_the_same_bytes_elsewhere() {
     .unwrap();
     let changed = other.build(&default_of(&flake)).unwrap();
     assert_ne!(changed.digest, second.digest);
+}
+
+#[test]
+fn files_are_put_above_a_package() {
+    let (one, other) = (Workbench::new(), Workbench::new());
+    let flake = one.flake("a", FLAKE);
+    let composed = one.compose(&default_of(&flake));
+    let again = other.compose(&default_of(&other.flake("elsewhere", FLAKE)));
+    assert_eq!(composed.manifest, again.manifest);
+
+    let package = one.build(&default_of(&flake)).unwrap();
+    let image = one.build(&composed.source().to_string()).unwrap();
+    assert_eq!(composed.base_manifest, package.manifest);
+    assert_eq!(image.config.env, package.config.env);
+    assert_eq!(image.config.working_dir.as_deref(), Some("/app"));
+    // What is below is the package, to its modes and times; the guest's `/bin` leads there.
+    let (below, whole) = (one.path("below"), one.path("whole"));
+    extracted(&package, &below);
+    extracted(&image, &whole);
+    assert_eq!(fs::read(whole.join("app/file")).unwrap(), b"above\n");
+    fs::remove_dir_all(whole.join("app")).unwrap();
+    let listed = |tree: &Path| {
+        let listed = Command::new("find")
+            .args([".", "-printf", "%p %m %l %y %s %T@\n"])
+            .current_dir(tree)
+            .output();
+        let text = String::from_utf8(listed.unwrap().stdout).unwrap();
+        let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
+        // That of the root is of who extracted it.
+        lines.retain(|line| !line.starts_with(". "));
+        lines.sort();
+        lines
+    };
+    assert_eq!(listed(&whole), listed(&below));
+    for path in &package.provenance.unwrap().closure {
+        let inside = whole.join(path.path.trim_start_matches('/'));
+        assert_eq!(nar_hash(&inside), path.nar_hash.hex(), "{}", path.path);
+    }
 }
 
 #[test]

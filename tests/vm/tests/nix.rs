@@ -72,6 +72,36 @@ fn a_sandbox_runs_on_the_closure_of_a_package() {
 }
 
 #[test]
+fn a_workload_is_built_above_a_package() {
+    let bench = Bench::with_own_templates();
+    let project = tempfile::tempdir().unwrap();
+    let flake = project.path().join("flake");
+    fs::create_dir(&flake).unwrap();
+    fs::write(flake.join("flake.nix"), FLAKE).unwrap();
+    fs::copy("/usr/bin/busybox", flake.join("busybox")).expect("apt-get install busybox-static");
+    fs::create_dir(project.path().join("src")).unwrap();
+    fs::write(project.path().join("src/greeting"), "from the source\n").unwrap();
+    let declaration = "import mvm\nmvm.workload(id=\"above\")\n\
+        mvm.app(name=\"job\", image=mvm.image(\"nix:./flake#default\"), source=mvm.local_path(\"src\"), \
+        entrypoint=mvm.entrypoint([\"/bin/sh\", \"-c\", \"cat greeting /etc/settings\"]))\n";
+    fs::write(project.path().join("app.py"), declaration).unwrap();
+    let built = bench
+        .run(["--json", "build", project.path().to_str().unwrap()])
+        .exits(0)
+        .json();
+    let image = built[0]["image"]
+        .as_str()
+        .unwrap_or_else(|| panic!("{built}"));
+    let run = bench.run(["run", "--image", image]);
+    assert_eq!(run.exits(0).out(), "from the source\nconfigured\n");
+    let writable = Command::new("chmod")
+        .args(["-R", "u+w"])
+        .arg(bench.path().join("nix"))
+        .status();
+    assert!(writable.unwrap().success());
+}
+
+#[test]
 fn the_node_image_is_made_on_demand_and_runs() {
     let bench = Bench::with_own_templates();
     bench.run(["setup", "--images", "node"]).exits(0);

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::nix::NixError;
 use crate::oci::SourceError;
 use crate::registry::PullError;
 
@@ -26,6 +27,15 @@ pub enum ComposeError {
         /// Why.
         #[source]
         source: Box<PullError>,
+    },
+    /// The image below cannot be built by `nix`.
+    #[error("cannot build on image `{image}`")]
+    Nix {
+        /// The image.
+        image: String,
+        /// Why.
+        #[source]
+        source: Box<NixError>,
     },
     /// A file of the layer cannot be read.
     #[error("cannot read `{}`", path.display())]
@@ -60,6 +70,7 @@ impl ComposeError {
         match self {
             Self::Base { source, .. } => source.hint(),
             Self::Pull { source, .. } => source.hint(),
+            Self::Nix { source, .. } => source.hint(),
             Self::Changed { .. } => Some("build again when nothing writes to it".into()),
             Self::Read { .. } | Self::Write { .. } => None,
         }

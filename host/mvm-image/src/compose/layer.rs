@@ -11,6 +11,7 @@ use tar::{Builder, EntryType, Header};
 
 use super::ComposeError;
 use crate::debian::SOURCE_DATE_EPOCH;
+use crate::hashing::Hashing;
 use mvm_contract::Digest;
 
 /// Files to put above an image, by their path without the leading `/`.
@@ -59,30 +60,21 @@ pub(super) fn write(files: &LayerTree, blobs: &Path) -> Result<Written, ComposeE
     };
     let place = blobs.join("above");
     let file = File::create_new(&place).map_err(failed)?;
-    let hashing = Hashing {
-        file: BufWriter::with_capacity(1 << 20, file),
-        hash: Sha256::new(),
-        size: 0,
-    };
-    let mut archive = Builder::new(hashing);
+    let file = BufWriter::with_capacity(1 << 20, file);
+    let mut archive = Builder::new(Hashing::new(file));
     for (path, file) in files {
         append(&mut archive, path, file).map_err(|error| match error {
             AppendError::Write(source) => failed(source),
             AppendError::File(error) => error,
         })?;
     }
-    let hashing = archive.into_inner().map_err(failed)?;
-    let file = hashing
-        .file
+    let (file, digest, size) = archive.into_inner().map_err(failed)?.finish();
+    let file = file
         .into_inner()
         .map_err(|error| failed(error.into_error()))?;
     file.sync_all().map_err(failed)?;
-    let digest = Digest::from_bytes(hashing.hash.finalize().into());
     std::fs::rename(&place, blobs.join(digest.hex())).map_err(failed)?;
-    Ok(Written {
-        digest,
-        size: hashing.size,
-    })
+    Ok(Written { digest, size })
 }
 
 enum AppendError {
@@ -90,7 +82,11 @@ enum AppendError {
     File(ComposeError),
 }
 
-fn append(archive: &mut Builder<Hashing>, path: &str, file: &LayerFile) -> Result<(), AppendError> {
+fn append(
+    archive: &mut Builder<impl Write>,
+    path: &str,
+    file: &LayerFile,
+) -> Result<(), AppendError> {
     let mut header = Header::new_gnu();
     header.set_mode(file.mode);
     header.set_uid(0);
@@ -164,24 +160,5 @@ impl Read for Checked {
         self.hash.update(&buffer[..count]);
         self.read += count as u64;
         Ok(count)
-    }
-}
-
-struct Hashing {
-    file: BufWriter<File>,
-    hash: Sha256,
-    size: u64,
-}
-
-impl Write for Hashing {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let count = self.file.write(bytes)?;
-        self.hash.update(&bytes[..count]);
-        self.size += count as u64;
-        Ok(count)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
     }
 }

@@ -18,7 +18,7 @@ pub enum SourceError {
         directory: PathBuf,
     },
     /// The image is not made of layers.
-    #[error("image `{image}` has no layers that others could be put above")]
+    #[error("image `{image}` is the closure of a Nix package, and has no layers")]
     NoLayers {
         /// The image.
         image: String,
@@ -268,7 +268,7 @@ impl SourceError {
                 }
             }),
             Self::NoLayers { .. } => {
-                Some("put the files into the Nix package, or begin from an OCI image".into())
+                Some("name it as it is; an image that is built above it has layers".into())
             }
             Self::NoSuchDirectory { .. } | Self::NotAnImage { .. } => Some(
                 "give a directory or archive as written by `skopeo copy` or `docker save`".into(),
