@@ -13,6 +13,8 @@ use std::{
 use crate::{home::Home, random};
 
 pub(crate) const LOCK_NAME: &str = "lock";
+/// The lock before it is locked.
+const UNLOCKED_NAME: &str = ".lock.new";
 
 /// A folder could not be made, locked, moved or removed.
 #[derive(Debug, thiserror::Error)]
@@ -84,12 +86,16 @@ impl LockedFolder {
     /// Makes a folder (mode 0700) that is not there yet.
     pub(crate) fn create(parent: &Path, name: &str) -> Result<Self, FolderError> {
         let path = parent.join(name);
+        let making = File::open(parent).map_err(FolderError::new("open", parent))?;
+        making
+            .lock_shared()
+            .map_err(FolderError::new("lock", parent))?;
         fs::DirBuilder::new()
             .mode(0o700)
             .create(&path)
             .map_err(FolderError::new("create", &path))?;
         // Locked before it has its name: nobody ever sees an unlocked lock of a living maker.
-        let unnamed = path.join(".lock.new");
+        let unnamed = path.join(UNLOCKED_NAME);
         let open = fs::OpenOptions::new()
             .write(true)
             .create_new(true)
@@ -98,6 +104,7 @@ impl LockedFolder {
         let file = open.map_err(FolderError::new("create", &unnamed))?;
         file.lock().map_err(FolderError::new("lock", &unnamed))?;
         fs::rename(&unnamed, path.join(LOCK_NAME)).map_err(FolderError::new("rename", &unnamed))?;
+        drop(making);
         Ok(Self {
             path,
             lock: Some(FolderLock(file)),
@@ -131,6 +138,18 @@ impl Drop for LockedFolder {
     }
 }
 
+/// For a folder whose maker died before it had locked it: while what is given lives, no other
+/// folder is made beside it. Makers share a lock of the parent until theirs is locked.
+pub(crate) fn died_unlocked(folder: &Path) -> Option<File> {
+    let parent = File::open(folder.parent()?).ok()?;
+    parent.try_lock().ok()?;
+    let mut entries = fs::read_dir(folder).ok()?;
+    let is_new = |entry: io::Result<fs::DirEntry>| {
+        entry.is_ok_and(|entry| entry.file_name() == UNLOCKED_NAME)
+    };
+    entries.all(is_new).then_some(parent)
+}
+
 /// Removes a folder such that nobody ever sees a part of it. One that is gone is no error.
 pub(crate) fn discard(home: &Home, folder: &Path) -> Result<(), FolderError> {
     let failed = || FolderError::new("remove", folder);
@@ -147,6 +166,26 @@ pub(crate) fn discard(home: &Home, folder: &Path) -> Result<(), FolderError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_folder_whose_maker_died_before_it_was_locked_is_known() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("one");
+        fs::create_dir(&path).unwrap();
+        drop(died_unlocked(&path).unwrap());
+        fs::write(path.join(UNLOCKED_NAME), "").unwrap();
+        let alone = died_unlocked(&path).unwrap();
+        assert!(died_unlocked(&path).is_none(), "one at a time");
+        drop(alone);
+        let making = File::open(root.path()).unwrap();
+        making.lock_shared().unwrap();
+        assert!(died_unlocked(&path).is_none(), "its maker may live");
+        drop(making);
+        fs::rename(path.join(UNLOCKED_NAME), path.join(LOCK_NAME)).unwrap();
+        assert!(died_unlocked(&path).is_none(), "it was locked");
+        fs::write(root.path().join("file"), "").unwrap();
+        assert!(died_unlocked(&root.path().join("file")).is_none());
+    }
 
     #[test]
     fn a_folder_is_its_makers_until_it_is_dropped() {

@@ -18,13 +18,13 @@ use mvm_contract::{Coded, ErrorCode, IdentityError, LifecycleState, SandboxId, S
 
 use crate::{
     admission::{self, AdmissionError},
-    folder::{FolderError, FolderLock, LOCK_NAME, LockedFolder, discard},
+    folder::{FolderError, FolderLock, LOCK_NAME, LockedFolder, died_unlocked, discard},
     home::Home,
     record::{Ownership, RecordError, SandboxRecord},
     snapshot::{self, COLD},
 };
 
-/// A folder in `staging/` without a lock file is younger than this when its maker still lives.
+/// What is in `staging/` without a lock is younger than this when its maker still lives.
 const STAGING_GRACE: Duration = Duration::from_secs(60);
 
 /// Why the state directory could not be read or changed.
@@ -301,6 +301,13 @@ fn clear_folders(parent: &Path) -> Result<(), RegistryError> {
         let Ok(entry) = entry else { continue };
         let path = entry.path();
         let lock = FolderLock::try_take(&path)?;
+        if lock.is_none()
+            && !path.join(LOCK_NAME).exists()
+            && let Some(_alone) = died_unlocked(&path)
+        {
+            remove_abandoned(&path);
+            continue;
+        }
         let abandoned = lock.is_some()
             || (!path.join(LOCK_NAME).exists()
                 && entry
