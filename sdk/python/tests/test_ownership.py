@@ -33,9 +33,9 @@ def ended(sandbox: str) -> float:
 
 
 def script(text: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", text], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
-    )
+    # A job in the background ignores SIGINT, and so would what it starts.
+    program = ["env", "--default-signal=INT", sys.executable, "-c", text]
+    return subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True)
 
 
 def first_line(child: subprocess.Popen[str]) -> str:
