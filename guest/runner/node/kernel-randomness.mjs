@@ -3,8 +3,9 @@
  * have, and cannot be seeded from here: they would all draw the same. So what gives random numbers draws on the
  * kernel, which is seeded anew in each; and what makes keys with that generator is refused.
  */
-import { closeSync, openSync, readSync } from "node:fs";
 import { createRequire, syncBuiltinESMExports } from "node:module";
+
+import { fill } from "./randomness.mjs";
 
 const REFUSED = [
   "createDiffieHellman",
@@ -89,13 +90,7 @@ function refusing(name) {
 
 /** The whole of a buffer or typed array. */
 function filled(view) {
-  const whole = ArrayBuffer.isView(view) ? new Uint8Array(view.buffer, view.byteOffset, view.byteLength) : new Uint8Array(view);
-  const source = openSync("/dev/urandom", "r");
-  try {
-    for (let at = 0; at < whole.length; ) at += readSync(source, whole, at, whole.length - at, null);
-  } finally {
-    closeSync(source);
-  }
+  fill(ArrayBuffer.isView(view) ? new Uint8Array(view.buffer, view.byteOffset, view.byteLength) : new Uint8Array(view));
   return view;
 }
 

@@ -10,9 +10,17 @@ export function own() {
 
 /** Seeds it from the kernel. Node.js's own `crypto` draws on what is in memory. */
 export function renew() {
+  fill(new Uint8Array(state.buffer));
+}
+
+/** Fills bytes from the kernel. */
+export function fill(bytes) {
   const source = openSync("/dev/urandom", "r");
-  readSync(source, state, 0, state.byteLength, null);
-  closeSync(source);
+  try {
+    for (let at = 0; at < bytes.length; ) at += readSync(source, bytes, at, bytes.length - at, null);
+  } finally {
+    closeSync(source);
+  }
 }
 
 /** 53 bits of xoshiro128** (Blackman and Vigna, 2018). */

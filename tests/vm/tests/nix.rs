@@ -5,7 +5,7 @@
     reason = "a test fails by panicking"
 )]
 
-use std::{fs, process::Command};
+use std::{fs, path::Path, process::Command};
 
 use mvm_vm_tests::Bench;
 
@@ -26,13 +26,26 @@ const FLAKE: &str = r#"{
 }
 "#;
 
+fn write_flake(directory: &Path) {
+    fs::write(directory.join("flake.nix"), FLAKE).unwrap();
+    fs::copy("/usr/bin/busybox", directory.join("busybox"))
+        .expect("apt-get install busybox-static");
+}
+
+/// What is in a Nix store cannot be removed as it is.
+fn make_removable(bench: &Bench) {
+    let writable = Command::new("chmod")
+        .args(["-R", "u+w"])
+        .arg(bench.path().join("nix"))
+        .status();
+    assert!(writable.unwrap().success());
+}
+
 #[test]
 fn a_sandbox_runs_on_the_closure_of_a_package() {
     let bench = Bench::with_own_templates();
     let flake = tempfile::tempdir().unwrap();
-    fs::write(flake.path().join("flake.nix"), FLAKE).unwrap();
-    fs::copy("/usr/bin/busybox", flake.path().join("busybox"))
-        .expect("apt-get install busybox-static");
+    write_flake(flake.path());
     let image = format!("nix:{}#default", flake.path().display());
 
     let script = "echo ok; id -un; cat /etc/settings; touch /etc/new /tmp/new && echo written";
@@ -63,12 +76,7 @@ fn a_sandbox_runs_on_the_closure_of_a_package() {
     bench
         .run(["run", "--image", &missing, "--", "echo"])
         .refused_with(&["has no attribute `missing`"]);
-    // What is in a Nix store cannot be removed as it is.
-    let writable = Command::new("chmod")
-        .args(["-R", "u+w"])
-        .arg(bench.path().join("nix"))
-        .status();
-    assert!(writable.unwrap().success());
+    make_removable(&bench);
 }
 
 #[test]
@@ -77,8 +85,7 @@ fn a_workload_is_built_above_a_package() {
     let project = tempfile::tempdir().unwrap();
     let flake = project.path().join("flake");
     fs::create_dir(&flake).unwrap();
-    fs::write(flake.join("flake.nix"), FLAKE).unwrap();
-    fs::copy("/usr/bin/busybox", flake.join("busybox")).expect("apt-get install busybox-static");
+    write_flake(&flake);
     fs::create_dir(project.path().join("src")).unwrap();
     fs::write(project.path().join("src/greeting"), "from the source\n").unwrap();
     let declaration = "import mvm\nmvm.workload(id=\"above\")\n\
@@ -94,11 +101,7 @@ fn a_workload_is_built_above_a_package() {
         .unwrap_or_else(|| panic!("{built}"));
     let run = bench.run(["run", "--image", image]);
     assert_eq!(run.exits(0).out(), "from the source\nconfigured\n");
-    let writable = Command::new("chmod")
-        .args(["-R", "u+w"])
-        .arg(bench.path().join("nix"))
-        .status();
-    assert!(writable.unwrap().success());
+    make_removable(&bench);
 }
 
 #[test]

@@ -2,17 +2,17 @@
 //! is what `mmdebstrap` made (image-spec 1.1, `image-layout.md`).
 
 use std::fs::{self, DirBuilder, File};
-use std::io::{self, BufWriter, Read, Write};
+use std::io::{self, BufWriter, Read};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 
 use super::mmdebstrap::{self, MmdebstrapError};
 use super::workspace::Workspace;
 use super::{Recipe, SOURCE_DATE};
+use crate::hashing::Hashing;
 use crate::oci::{LAYER, write_layout};
 use crate::{Digest, Progress};
 
@@ -178,21 +178,12 @@ fn arguments(recipe: &Recipe) -> Vec<String> {
 
 /// Not compressed: the layer is read twice soon after it is written, and never travels.
 fn store_layer(archive: &mut dyn Read, path: &Path) -> io::Result<(Digest, u64)> {
-    let mut file = BufWriter::with_capacity(1 << 20, File::create(path)?);
-    let mut hash = Sha256::new();
-    let mut size = 0;
-    let mut buffer = vec![0; 1 << 17];
-    loop {
-        let count = archive.read(&mut buffer)?;
-        if count == 0 {
-            break;
-        }
-        hash.update(&buffer[..count]);
-        file.write_all(&buffer[..count])?;
-        size += count as u64;
-    }
+    let file = BufWriter::with_capacity(1 << 20, File::create(path)?);
+    let mut hashing = Hashing::new(file);
+    io::copy(archive, &mut hashing)?;
+    let (file, digest, size) = hashing.finish();
     file.into_inner()?.sync_all()?;
-    Ok((Digest::from_bytes(hash.finalize().into()), size))
+    Ok((digest, size))
 }
 
 fn config(recipe: &Recipe, layer_digest: Digest) -> Value {

@@ -67,17 +67,14 @@ fn written(path: &str, source: SourceFile) -> Result<String, BuildError> {
 
 /// Where the JavaScript of a file goes; none where it is no TypeScript that is run.
 fn javascript_path(path: &str) -> Option<String> {
-    if path.split('/').any(|name| name == "node_modules") || ends_with(path, &DECLARATIONS) {
+    let is_of_package = path.split('/').any(|name| name == "node_modules");
+    if is_of_package || DECLARATIONS.iter().any(|ending| path.ends_with(ending)) {
         return None;
     }
     ENDINGS.iter().find_map(|(typescript, javascript)| {
         let stem = path.strip_suffix(typescript)?;
         Some(format!("{stem}{javascript}"))
     })
-}
-
-fn ends_with(path: &str, endings: &[&str]) -> bool {
-    endings.iter().any(|ending| path.ends_with(ending))
 }
 
 #[cfg(test)]

@@ -152,10 +152,6 @@ impl Coded for CallError {
             Self::End(error) => error.hint(),
             Self::Hook(error) => error.hint(),
             Self::Warm(error) => error.hint(),
-            Self::NoWorker => Some(
-                "remove it with `mvmctl snapshot remove`, and the next call makes it again"
-                    .to_owned(),
-            ),
             Self::Connection(error) => error.hint(),
             Self::Runner(_) => Some(
                 "use an image with the function's language, such as `debian:python`".to_owned(),
@@ -165,6 +161,7 @@ impl Coded for CallError {
                 Some("move large data as files".to_owned())
             }
             Self::Arguments(_)
+            | Self::NoWorker
             | Self::WarmName(_)
             | Self::Canonical(_)
             | Self::Lock { .. }

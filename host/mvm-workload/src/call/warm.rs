@@ -13,7 +13,7 @@ use std::{
 
 use mvm_contract::{Coded as _, Digest, ErrorCode, SandboxName, canonical, workload::WarmWorkers};
 use mvm_image::Progress;
-use mvm_runtime::{LifecycleError, RestoreOptions, Runtime, Sandbox, SnapshotOptions};
+use mvm_runtime::{RestoreOptions, Runtime, SnapshotOptions};
 
 use super::{CallError, CallOptions, Callee, worker::Worker};
 use crate::Build;
@@ -70,7 +70,9 @@ async fn go_on(
     callee: &Callee<'_>,
     options: &CallOptions<'_>,
 ) -> Result<Option<Worker>, CallError> {
-    let useless = match restore(runtime, name, options).await {
+    let restore = RestoreOptions::default();
+    let restored = runtime.restore(name.as_str(), &restore, options.progress);
+    let useless = match restored.await {
         Ok(sandbox) => match Worker::take_up(sandbox, callee, options.timeout).await {
             Ok(worker) => return Ok(Some(worker)),
             Err(error @ CallError::NoWorker) => error,
@@ -91,16 +93,6 @@ async fn go_on(
         Err(error) if error.code() == ErrorCode::NotFound => Ok(None),
         Err(error) => Err(CallError::Warm(error.into())),
     }
-}
-
-async fn restore(
-    runtime: &Runtime,
-    name: &SandboxName,
-    options: &CallOptions<'_>,
-) -> Result<Sandbox, LifecycleError> {
-    let restore = RestoreOptions::default();
-    let progress = options.progress;
-    runtime.restore(name.as_str(), &restore, progress).await
 }
 
 /// A worker made from the image, of which a snapshot is left.

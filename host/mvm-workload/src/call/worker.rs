@@ -2,9 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use mvm_contract::workload::Language;
 use mvm_image::Progress;
-use mvm_runtime::{Command, Phase, ProcessSummary, RunAccount, Runtime, Sandbox, StartOrigin};
+use mvm_runtime::{Command, Phase, ProcessSummary, RunAccount, Runtime, Sandbox};
 
 use super::{
     CallError, Called, Callee, Outcome,
@@ -117,9 +116,21 @@ impl Worker {
             None => ask(&sandbox, channel, callee, line, limit, &mut laps).await,
         };
         let ended = sandbox.destroy().await;
-        let asked = asked?;
+        let Asked {
+            outcome,
+            written,
+            run,
+            duration,
+        } = asked?;
         ended?;
-        Ok(asked.called(origin, laps.phases))
+        Ok(Called {
+            outcome,
+            written,
+            run,
+            duration,
+            origin,
+            phases: laps.phases,
+        })
     }
 }
 
@@ -129,19 +140,6 @@ struct Asked {
     written: Vec<u8>,
     run: RunAccount,
     duration: Duration,
-}
-
-impl Asked {
-    fn called(self, origin: StartOrigin, phases: Vec<Phase>) -> Called {
-        Called {
-            outcome: self.outcome,
-            written: self.written,
-            run: self.run,
-            duration: self.duration,
-            origin,
-            phases,
-        }
-    }
 }
 
 /// Ends a sandbox that is of no use, and gives back why.
@@ -230,6 +228,6 @@ async fn ask(
 
 /// The program that loads the function and waits for calls.
 fn arguments(callee: &Callee<'_>) -> [String; 4] {
-    let language: Language = callee.function.language;
-    runner::command(language, &callee.app.name, &callee.function.name)
+    let function = callee.function;
+    runner::command(function.language, &callee.app.name, &function.name)
 }
